@@ -1,0 +1,2 @@
+//! What the test kernels share.
+#![no_std]
