@@ -1,0 +1,10 @@
+//! The Xen lab and the test kernels that run in it.
+//!
+//! A lab is a real Xen with a Linux dom0 and the `xl` toolstack, booted inside QEMU on an ordinary
+//! machine: it needs neither root, nor KVM, nor a network once its pieces are in the cache.
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod xl;
+
+pub use error::{Context, Error, Result};

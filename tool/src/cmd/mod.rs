@@ -1,0 +1,13 @@
+//! One module a verb.
+
+mod build;
+
+use crate::cli::{Cli, Verb};
+use qemu_xen_tests::Result;
+
+/// Runs a verb; gives the exit status.
+pub fn run(cli: Cli) -> Result<u8> {
+    match cli.verb {
+        Verb::Build(options) => build::run(&options),
+    }
+}

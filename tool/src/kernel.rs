@@ -1,0 +1,120 @@
+//! The build recipe of an image: which flags make a package into a kernel.
+//!
+//! Images are built for the host's own triple with the prebuilt library, in a target directory of
+//! their own. The triple is named all the same: then the flags here do not reach build scripts and
+//! procedural macros, which run on the host.
+
+use crate::workspace::{App, cargo, checkout};
+use qemu_xen_tests::{Context, Error, Result};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The triple that images are built for.
+pub const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// With or without optimisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// As it is shipped.
+    Release,
+    /// Quick to build.
+    Dev,
+}
+
+impl Profile {
+    /// The folder cargo puts the results into.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dev => "debug",
+        }
+    }
+}
+
+/// Builds the packages `apps`, all of one workspace, in one go; gives the linked files, in order.
+pub fn build(apps: &[App], profile: Profile) -> Result<Vec<PathBuf>> {
+    let Some(first) = apps.first() else { return Ok(Vec::new()) };
+    let target_directory = first.target_directory.join("xenios").join("build");
+    let mut command = cargo_command(first, profile, &target_directory)?;
+    for app in apps {
+        command.args(["--package", &app.name]);
+    }
+    let status = command.status().doing(|| "run cargo".into())?;
+    if !status.success() {
+        let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+        return Err(Error::new(format!("{} did not build", names.join(", ")))
+            .help("the compiler's messages above say why"));
+    }
+    let folder = target_directory.join(TRIPLE).join(profile.folder());
+    Ok(apps.iter().map(|app| folder.join(&app.name)).collect())
+}
+
+fn cargo_command(app: &App, profile: Profile, target_directory: &Path) -> Result<Command> {
+    let mut command = Command::new(cargo());
+    command.arg("build").arg("--manifest-path").arg(&app.manifest);
+    command.args(["--target", TRIPLE]).arg("--target-dir").arg(target_directory);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags(&checkout()?)?.join("\u{1f}"));
+    // The stack protector is not stable yet; nothing else here needs this.
+    command.env("RUSTC_BOOTSTRAP", "1");
+    // Cargo sets these for the tool itself; the build must not inherit them.
+    for name in ["RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    Ok(command)
+}
+
+/// The compiler's flags for everything that goes into an image.
+pub fn flags(root: &Path) -> Result<Vec<String>> {
+    let mut flags: Vec<String> = [
+        "-Crelocation-model=static",
+        "-Crelro-level=off",
+        "-Cforce-frame-pointers=yes",
+        "-Cno-redzone=yes",
+        "-Zstack-protector=strong",
+        "--cfg=xenios_kernel",
+        "--check-cfg=cfg(xenios_kernel)",
+        "--cfg=getrandom_backend=\"custom\"",
+        "-Clinker-flavor=ld.lld",
+    ]
+    .map(String::from)
+    .into();
+    flags.push(format!("-Clinker={}", linker()?.display()));
+    let script = root.join("link.ld");
+    let script = script.to_str().ok_or_else(|| {
+        Error::new(format!("the path {} is not valid UTF-8", script.display()))
+            .help("move the checkout to a path of plain characters")
+    })?;
+    let link = [
+        "-nostdlib",
+        "-static",
+        "--no-pie",
+        "--build-id=none",
+        "--no-eh-frame-hdr",
+        "-zmax-page-size=4096",
+        "-znorelro",
+    ];
+    flags.extend(link.iter().map(|argument| format!("-Clink-arg={argument}")));
+    flags.push(format!("-Clink-arg=-T{script}"));
+    Ok(flags)
+}
+
+/// The linker that comes with the toolchain.
+fn linker() -> Result<PathBuf> {
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--print", "sysroot"])
+        .output()
+        .doing(|| "run rustc".into())?;
+    let sysroot = String::from_utf8_lossy(&output.stdout);
+    let linker =
+        Path::new(sysroot.trim()).join("lib/rustlib").join(TRIPLE).join("bin").join("rust-lld");
+    if linker.is_file() {
+        return Ok(linker);
+    }
+    Err(Error::new(format!("the toolchain has no linker at {}", linker.display()))
+        .help("install the toolchain that rust-toolchain.toml names with rustup"))
+}
