@@ -4,7 +4,15 @@
 //! machine: it needs neither root, nor KVM, nor a network once its pieces are in the cache.
 #![forbid(unsafe_code)]
 
+pub mod apt;
+pub mod cache;
 pub mod error;
+mod host;
+pub mod image;
+pub mod pieces;
+pub mod progress;
 pub mod xl;
 
+pub use cache::Cache;
 pub use error::{Context, Error, Result};
+pub use progress::Progress;
