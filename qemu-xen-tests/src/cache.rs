@@ -100,6 +100,9 @@ mod tests {
         let both = [("HOME", "/h"), ("XDG_CACHE_HOME", "/c")];
         assert_eq!(place_with(&both), Some("/c/xenios".into()));
         assert_eq!(place_with(&[("XENIOS_CACHE", "/x"), ("HOME", "/h")]), Some("/x".into()));
-        assert_eq!(place_with(&[("XENIOS_CACHE", ""), ("HOME", "/h")]), place_with(&[("HOME", "/h")]));
+        assert_eq!(
+            place_with(&[("XENIOS_CACHE", ""), ("HOME", "/h")]),
+            place_with(&[("HOME", "/h")])
+        );
     }
 }

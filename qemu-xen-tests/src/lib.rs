@@ -9,10 +9,12 @@ pub mod cache;
 pub mod error;
 mod host;
 pub mod image;
+pub mod lab;
 pub mod pieces;
 pub mod progress;
 pub mod xl;
 
 pub use cache::Cache;
 pub use error::{Context, Error, Result};
+pub use lab::{Lab, LabOptions};
 pub use progress::Progress;

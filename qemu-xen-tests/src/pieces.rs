@@ -177,7 +177,15 @@ pub const RUSTC: Set = Set {
     name: "rustc",
     title: "Debian's rustc with the library's source",
     wanted: &["rustc-web", "rust-web-src"],
-    dropped: &["gcc*", "cpp*", "binutils*", "libc6-dev", "libc-dev-bin", "linux-libc-dev", "debconf"],
+    dropped: &[
+        "gcc*",
+        "cpp*",
+        "binutils*",
+        "libc6-dev",
+        "libc-dev-bin",
+        "linux-libc-dev",
+        "debconf",
+    ],
     without: &["./usr/share/doc", "./usr/share/man", "./usr/share/locale", "./etc", "./var"],
 };
 

@@ -29,11 +29,7 @@ impl Default for Progress {
 impl Progress {
     /// Reports on standard error.
     pub fn new() -> Self {
-        Self {
-            terminal: std::io::stderr().is_terminal(),
-            silent: false,
-            current: Mutex::new(None),
-        }
+        Self { terminal: std::io::stderr().is_terminal(), silent: false, current: Mutex::new(None) }
     }
 
     /// Reports nothing.

@@ -111,8 +111,8 @@ pub fn strip(bytes: &[u8]) -> Result<Vec<u8>> {
         let around = loads.iter().find(|(old, _)| {
             (old.p_offset(endian)..old.p_offset(endian) + old.p_filesz(endian)).contains(&offset)
         });
-        let moved_to = around
-            .map_or(0, |(old, new)| new.p_offset(endian) + (offset - old.p_offset(endian)));
+        let moved_to =
+            around.map_or(0, |(old, new)| new.p_offset(endian) + (offset - old.p_offset(endian)));
         segment.p_offset = U64::new(endian, moved_to);
     }
     let mut new_header = *header;

@@ -105,10 +105,8 @@ pub fn flags(root: &Path) -> Result<Vec<String>> {
 /// The linker that comes with the toolchain.
 fn linker() -> Result<PathBuf> {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
-    let output = Command::new(rustc)
-        .args(["--print", "sysroot"])
-        .output()
-        .doing(|| "run rustc".into())?;
+    let output =
+        Command::new(rustc).args(["--print", "sysroot"]).output().doing(|| "run rustc".into())?;
     let sysroot = String::from_utf8_lossy(&output.stdout);
     let linker =
         Path::new(sysroot.trim()).join("lib/rustlib").join(TRIPLE).join("bin").join("rust-lld");

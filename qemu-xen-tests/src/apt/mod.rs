@@ -50,7 +50,8 @@ impl Apt {
         let nothing = cache.path("apt/nothing-installed");
         std::fs::write(&nothing, "").doing(|| format!("write {}", nothing.display()))?;
         let configuration = cache.path("apt/apt.conf");
-        let host = Command::new("apt-config").arg("dump").output().doing(|| "run apt-config".into())?;
+        let host =
+            Command::new("apt-config").arg("dump").output().doing(|| "run apt-config".into())?;
         let text = configuration_text(
             &String::from_utf8_lossy(&host.stdout),
             [("Dir::State", &state), ("Dir::Cache", &store), ("Dir::State::status", &nothing)],
@@ -107,8 +108,10 @@ impl Apt {
         packages: &[Package],
         progress: &Progress,
     ) -> Result<Vec<PathBuf>> {
-        let names: Vec<String> =
-            packages.iter().map(|package| format!("{}={}", package.name, package.version)).collect();
+        let names: Vec<String> = packages
+            .iter()
+            .map(|package| format!("{}={}", package.name, package.version))
+            .collect();
         let mut arguments = vec!["download"];
         arguments.extend(names.iter().map(String::as_str));
         progress.step(format!("downloading {what} ({} packages)", packages.len()));
@@ -185,11 +188,12 @@ const NETWORK_HELP: &str = "check the network and the apt sources of this machin
                             command again: what has arrived is kept";
 
 fn no_apt(program: &str) -> Error {
-    Error::new(format!("this machine has no `{program}`, which the lab's pieces are fetched with")).help(
-        "run this on Debian 12 (bookworm), or give the pieces by hand: XENIOS_QEMU names a \
+    Error::new(format!("this machine has no `{program}`, which the lab's pieces are fetched with"))
+        .help(
+            "run this on Debian 12 (bookworm), or give the pieces by hand: XENIOS_QEMU names a \
          qemu-system-x86_64 (7.2 or newer), and XENIOS_LAB_ROOT names a folder with the unpacked \
          Debian 12 packages that `cargo xenios lab --help` lists",
-    )
+        )
 }
 
 /// The text of our configuration file: the host's settings for reaching the archive, and our folders.

@@ -28,11 +28,17 @@ answer() {
     } >&3
 }
 
-# The shell port: every program the host asks for there gets a terminal.
+# The shell port: the line `ROWS COLUMNS TERM` asks for a shell on a terminal of that size. The shell's
+# end is marked, as the host cannot see it otherwise.
 (
+    shell=$(port 2)
     while true; do
-        socat "$(port 2)",raw,echo=0 EXEC:'bash /usr/lib/xenios/shell.sh',pty,ctty,stderr,setsid
-        sleep 0.2
+        read -r rows columns term < "$shell" || sleep 0.2
+        [ -n "$term" ] || continue
+        TERM=$term socat "$shell",raw,echo=0 \
+            EXEC:"bash /usr/lib/xenios/shell.sh $rows $columns",pty,ctty,stderr,setsid
+        printf '\e]xenios-end\a' > "$shell"
+        term=
     done
 ) > /dev/null 2>&1 < /dev/null &
 

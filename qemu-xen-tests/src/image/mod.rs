@@ -70,14 +70,33 @@ const FOLDERS_ELSEWHERE: &[&str] =
 
 /// Folders that dom0 does not have at all.
 const LEFT_OUT: &[&str] = &[
-    "boot", "etc/systemd", "etc/init.d", "usr/include", "usr/lib/debug", "usr/lib/modules",
-    "usr/lib/systemd", "usr/lib/udev",
+    "boot",
+    "etc/systemd",
+    "etc/init.d",
+    "usr/include",
+    "usr/lib/debug",
+    "usr/lib/modules",
+    "usr/lib/systemd",
+    "usr/lib/udev",
 ];
 
 /// Empty folders, to mount on or write to.
 const MOUNT_POINTS: &[&str] = &[
-    "dev", "mnt", "proc", "root", "run", "share", "sys", "tmp", "tools", "var", "var/lib",
-    "var/lib/xen", "var/log", "usr/lib/xenios", "usr/lib/modules",
+    "dev",
+    "mnt",
+    "proc",
+    "root",
+    "run",
+    "share",
+    "sys",
+    "tmp",
+    "tools",
+    "var",
+    "var/lib",
+    "var/lib/xen",
+    "var/log",
+    "usr/lib/xenios",
+    "usr/lib/modules",
 ];
 
 /// Links of our own, with their targets.

@@ -1,8 +1,8 @@
 //! The files of dom0's image, collected before they are written.
 
 use super::{
-    FOLDERS_ELSEWHERE, LEFT_OUT, LIBRARY_FOLDERS, MODULES, PROGRAM_FOLDERS, PROGRAMS, cpio, libraries,
-    modules,
+    FOLDERS_ELSEWHERE, LEFT_OUT, LIBRARY_FOLDERS, MODULES, PROGRAM_FOLDERS, PROGRAMS, cpio,
+    libraries, modules,
 };
 use crate::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};

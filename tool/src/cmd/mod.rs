@@ -1,6 +1,7 @@
 //! One module a verb.
 
 mod build;
+mod lab;
 
 use crate::cli::{Cli, Verb};
 use qemu_xen_tests::Result;
@@ -9,5 +10,6 @@ use qemu_xen_tests::Result;
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.verb {
         Verb::Build(options) => build::run(&options),
+        Verb::Lab(options) => lab::run(&options),
     }
 }
