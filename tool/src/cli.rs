@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use qemu_xen_tests::{LabOptions, lab};
+use std::path::PathBuf;
 
 /// Build, run, test and measure Xen guests made with Xenios.
 #[derive(Parser)]
@@ -20,6 +21,15 @@ pub enum Verb {
   cargo xenios build hello             the image goes to target/xenios/hello/
   cargo xenios build hello --dev       quicker to build, slower to run")]
     Build(Build),
+    /// Build an app and run it as a Xen guest, with its console here
+    #[command(after_help = "Examples:
+  cargo xenios run hello                        the status is the app's
+  cargo xenios run hello -- name='two words'    words of the boot line
+  cargo xenios run hello --memory 16 --time-limit 30
+
+The tool exits with the app's status, or with 101 if the guest crashed, 124 if the time limit ended
+it, and 130 after Ctrl-C. Addresses in a crash report are shown with the function and the line.")]
+    Run(Run),
     /// A shell in dom0 of the Xen lab, or one command there
     #[command(after_help = LAB_HELP)]
     Lab(Lab),
@@ -70,6 +80,37 @@ impl Machine {
             ..LabOptions::default()
         }
     }
+}
+
+/// `cargo xenios run`.
+#[derive(Args)]
+pub struct Run {
+    /// The app: a package of this workspace, or the package of the current directory
+    pub app: String,
+    /// How to build it.
+    #[command(flatten)]
+    pub profile: Profile,
+    /// The lab's machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// The guest's memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = crate::cmd::build::MEMORY_MIB)]
+    pub memory: u32,
+    /// The guest's virtual CPUs
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub vcpus: u32,
+    /// A file to hand to the guest as its first module
+    #[arg(long, value_name = "FILE")]
+    pub ramdisk: Option<PathBuf>,
+    /// A line for the guest's configuration, as in --config 'vif=["bridge=xenbr0"]'
+    #[arg(long, value_name = "LINE")]
+    pub config: Vec<String>,
+    /// Give up after this many seconds of the guest's life
+    #[arg(long, value_name = "SECONDS")]
+    pub time_limit: Option<u64>,
+    /// Words of the guest's boot line
+    #[arg(last = true, value_name = "WORDS")]
+    pub words: Vec<String>,
 }
 
 /// `cargo xenios lab`.

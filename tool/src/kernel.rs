@@ -6,6 +6,7 @@
 
 use crate::workspace::{App, cargo, checkout};
 use qemu_xen_tests::{Context, Error, Result};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -31,13 +32,17 @@ impl Profile {
     }
 }
 
-/// Builds the packages `apps`, all of one workspace, in one go; gives the linked files, in order.
+/// Builds programs, all of one workspace, in one go; gives the linked files, in order.
 pub fn build(apps: &[App], profile: Profile) -> Result<Vec<PathBuf>> {
     let Some(first) = apps.first() else { return Ok(Vec::new()) };
     let target_directory = first.target_directory.join("xenios").join("build");
     let mut command = cargo_command(first, profile, &target_directory)?;
+    let packages: BTreeSet<&str> = apps.iter().map(|app| app.package.as_str()).collect();
+    for package in packages {
+        command.args(["--package", package]);
+    }
     for app in apps {
-        command.args(["--package", &app.name]);
+        command.args(["--bin", &app.name]);
     }
     let status = command.status().doing(|| "run cargo".into())?;
     if !status.success() {

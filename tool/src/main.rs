@@ -5,6 +5,7 @@ mod cli;
 mod cmd;
 mod image;
 mod kernel;
+mod symbols;
 mod workspace;
 
 use clap::Parser;

@@ -15,12 +15,14 @@ pub fn checkout() -> Result<PathBuf> {
     }
 }
 
-/// A package that can be built into an image.
+/// A program that can be built into an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct App {
-    /// The package's name, which is also the image's.
+    /// The program's name, which is also the image's.
     pub name: String,
-    /// Its manifest.
+    /// The package it is in; mostly of the same name.
+    pub package: String,
+    /// The package's manifest.
     pub manifest: PathBuf,
     /// Its workspace's target directory.
     pub target_directory: PathBuf,
@@ -44,17 +46,25 @@ pub fn find_app(name: &str) -> Result<App> {
     }
     for directory in directories {
         let Ok(metadata) = metadata(&directory) else { continue };
-        let (app, mut found) = app_in(&metadata, name);
-        if let Some(app) = app {
-            return Ok(app);
+        let mut apps = apps_in(&metadata);
+        if let Some(index) = apps.iter().position(|app| app.name == name) {
+            return Ok(apps.swap_remove(index));
         }
-        names.append(&mut found);
+        // Test kernels are many, and nobody means one of them by mistake.
+        names.extend(apps.into_iter().filter(|app| app.name == app.package).map(|app| app.name));
     }
     names.sort();
     names.dedup();
     let known = if names.is_empty() { "none here".into() } else { names.join(", ") };
     Err(Error::new(format!("there is no app `{name}`"))
         .help(format!("the apps are: {known}. `cargo xenios new {name}` makes a fresh one")))
+}
+
+/// All programs of the package `package` in the checkout.
+pub fn programs_of(package: &str) -> Result<Vec<App>> {
+    let mut apps = apps_in(&metadata(&checkout()?)?);
+    apps.retain(|app| app.package == package);
+    Ok(apps)
 }
 
 /// What `cargo metadata` says about the workspace around `directory`.
@@ -72,33 +82,35 @@ fn metadata(directory: &Path) -> Result<Value> {
     serde_json::from_slice(&output.stdout).doing(|| "read the output of cargo metadata".into())
 }
 
-/// The package `name` of a workspace, and the names of all its packages that have a program.
-fn app_in(metadata: &Value, name: &str) -> (Option<App>, Vec<String>) {
-    let mut names = Vec::new();
-    let mut app = None;
-    let target = metadata["target_directory"].as_str().unwrap_or("target");
+/// The programs of a workspace, except for this tool.
+fn apps_in(metadata: &Value) -> Vec<App> {
+    let mut apps = Vec::new();
+    let target_directory = PathBuf::from(metadata["target_directory"].as_str().unwrap_or("target"));
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let Some(package_name) = package["name"].as_str() else { continue };
-        if !has_program(package) {
+        if package_name == env!("CARGO_PKG_NAME") {
             continue;
         }
-        if package_name == name {
-            app = Some(App {
+        for name in programs(package) {
+            apps.push(App {
                 name: name.into(),
+                package: package_name.into(),
                 manifest: PathBuf::from(package["manifest_path"].as_str().unwrap_or_default()),
-                target_directory: PathBuf::from(target),
+                target_directory: target_directory.clone(),
             });
         }
-        if package_name != env!("CARGO_PKG_NAME") {
-            names.push(package_name.to_string());
-        }
     }
-    (app, names)
+    apps
 }
 
-fn has_program(package: &Value) -> bool {
+/// The names of a package's programs.
+fn programs(package: &Value) -> impl Iterator<Item = &str> {
     let targets = package["targets"].as_array().into_iter().flatten();
-    targets.flat_map(|target| target["kind"].as_array()).flatten().any(|kind| kind == "bin")
+    targets
+        .filter(|target| {
+            target["kind"].as_array().into_iter().flatten().any(|kind| kind == "bin")
+        })
+        .filter_map(|target| target["name"].as_str())
 }
 
 /// The cargo that runs this tool.
@@ -111,21 +123,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_packages_with_a_program() {
+    fn finds_programs() {
         let metadata = serde_json::json!({
             "target_directory": "/w/target",
             "packages": [
                 { "name": "libos", "manifest_path": "/w/libos/Cargo.toml",
-                  "targets": [{ "kind": ["lib"] }] },
+                  "targets": [{ "name": "libos", "kind": ["lib"] }] },
                 { "name": "hello", "manifest_path": "/w/apps/hello/Cargo.toml",
-                  "targets": [{ "kind": ["bin"] }] },
+                  "targets": [{ "name": "hello", "kind": ["bin"] }] },
+                { "name": "kernels", "manifest_path": "/w/kernels/Cargo.toml",
+                  "targets": [{ "name": "a", "kind": ["bin"] }, { "name": "b", "kind": ["bin"] }] },
             ]
         });
-        let (app, names) = app_in(&metadata, "hello");
-        let app = app.expect("hello is there");
-        assert_eq!(app.manifest, Path::new("/w/apps/hello/Cargo.toml"));
-        assert_eq!(app.output_directory(), Path::new("/w/target/xenios/hello"));
-        assert_eq!(names, ["hello"]);
-        assert_eq!(app_in(&metadata, "libos").0, None);
+        let apps = apps_in(&metadata);
+        let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+        assert_eq!(names, ["hello", "a", "b"]);
+        assert_eq!(apps[0].manifest, Path::new("/w/apps/hello/Cargo.toml"));
+        assert_eq!(apps[0].output_directory(), Path::new("/w/target/xenios/hello"));
+        assert_eq!(apps[2].package, "kernels");
     }
 }

@@ -16,7 +16,9 @@ pub use qemu::Accel;
 
 use crate::image::Image;
 use crate::{Cache, Context, Error, Progress, Result, pieces};
+use crate::xl::single_quote;
 use agent::Agent;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Mutex;
@@ -187,6 +189,33 @@ impl Lab {
     pub fn alive(&self) -> bool {
         let mut child = self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         matches!(child.try_wait(), Ok(None))
+    }
+
+    /// Fails if QEMU has ended.
+    ///
+    /// # Errors
+    /// When the lab has died.
+    pub fn check(&self) -> Result<()> {
+        if self.alive() { Ok(()) } else { Err(self.explain(Error::new("the lab has ended"))) }
+    }
+
+    /// A connection to a domain's keyboard. There is one for all: the last to ask has it.
+    ///
+    /// # Errors
+    /// When the domain has no console, or the lab dies.
+    pub fn typist(&self, domain: &Domain) -> Result<UnixStream> {
+        let name = single_quote(&domain.name);
+        self.sh_ok(
+            &format!(
+                "[ ! -e /run/typist ] || kill $(cat /run/typist) 2> /dev/null
+                tty=$(xenstore-read /local/domain/$(xl domid {name})/console/tty)
+                port=$(echo /dev/vport*p3)
+                setsid cat $port > $tty 2> /dev/null < /dev/null & echo $! > /run/typist"
+            ),
+            Duration::from_secs(30),
+        )?;
+        let path = self.folder.join("keys");
+        UnixStream::connect(&path).doing(|| format!("connect to {}", path.display()))
     }
 
     /// A number that no domain of this lab had yet.

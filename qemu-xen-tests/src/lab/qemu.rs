@@ -101,7 +101,7 @@ impl Start<'_> {
         let processors = if self.counted_time { "1" } else { "2" };
         let memory = self.memory_mib.to_string();
         let xen = format!(
-            "console=com1 com1=115200,8n1 dom0_mem={}M dom0_max_vcpus=1 loglvl=warning \
+            "console=com1 com1=115200,8n1 dom0_mem={0}M,max:{0}M dom0_max_vcpus=1 loglvl=warning \
              guest_loglvl=all cpuidle=0 {XEN_SPEED}",
             self.dom0_memory_mib
         );
@@ -128,6 +128,8 @@ impl Start<'_> {
             ["-device", "virtserialport,chardev=agent,nr=1"],
             ["-chardev", "socket,id=shell,path=shell,server=on,wait=off"],
             ["-device", "virtserialport,chardev=shell,nr=2"],
+            ["-chardev", "socket,id=keys,path=keys,server=on,wait=off"],
+            ["-device", "virtserialport,chardev=keys,nr=3"],
         ]
         .concat()
         .into_iter()

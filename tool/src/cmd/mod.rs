@@ -1,7 +1,8 @@
 //! One module a verb.
 
-mod build;
+pub mod build;
 mod lab;
+mod run;
 
 use crate::cli::{Cli, Verb};
 use qemu_xen_tests::Result;
@@ -10,6 +11,7 @@ use qemu_xen_tests::Result;
 pub fn run(cli: Cli) -> Result<u8> {
     match cli.verb {
         Verb::Build(options) => build::run(&options),
+        Verb::Run(options) => run::run(&options),
         Verb::Lab(options) => lab::run(&options),
     }
 }
