@@ -1,0 +1,38 @@
+//! Exceptions: none is survived, each is told in words.
+//!
+//! ```text
+//!   fault ──▶ stub (on its IST stack) ──▶ TrapFrame ──▶ Cause ──▶ reporter ──▶ SHUTDOWN_crash
+//!   canary damaged ──▶ __stack_chk_fail: int 0x29 ──▶ the same
+//! ```
+//!
+//! The reporter is the runtime's; until it is set, `boot`'s is there. A fault inside the reporter
+//! comes back with a higher [`Trap::depth`], so that it can do less.
+
+mod backtrace;
+mod cause;
+#[cfg(xenios_kernel)]
+mod entry;
+mod frame;
+
+pub use backtrace::{Backtrace, StackReader};
+pub use cause::{Cause, PageFault};
+pub use frame::{Registers, TrapFrame};
+
+#[cfg(xenios_kernel)]
+pub use backtrace::{backtrace, backtrace_from};
+#[cfg(xenios_kernel)]
+pub use entry::{Reporter, set_reporter, stub};
+
+/// The software interrupt that `__stack_chk_fail` raises.
+pub const STACK_SMASH_VECTOR: u8 = 0x29;
+
+/// One exception, ready to be reported.
+#[derive(Clone, Copy, Debug)]
+pub struct Trap<'a> {
+    /// The registers as they were.
+    pub frame: &'a TrapFrame,
+    /// Why, in words.
+    pub cause: Cause,
+    /// 1 for the first trap; more when the report itself trapped.
+    pub depth: u32,
+}

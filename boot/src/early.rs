@@ -1,0 +1,199 @@
+//! The first Rust code: reached once from start.S, never left.
+//!
+//! On entry (start.S, "At the call of boot_main"):
+//! 1. rdi is start_info's address, its magic checked; rsi the counter at the first instruction.
+//! 2. The first 4 GiB are mapped one to one, W^X, page zero absent; SSE works; the canary is set.
+//! 3. The stack is the main stack; no IDT is loaded; interrupts are off.
+//!
+//! Duties, in this order:
+//! 1. Find Xen, open the early console, load the descriptor tables: faults are reported from here on.
+//! 2. Follow start_info; find out which RAM is free.
+//! 3. Make the final tables and switch to them; switch on what else protects.
+//! 4. Call `libos_start`.
+
+use crate::info::{BootInfo, Hypervisor};
+use crate::loader::{self, BootError, Kept};
+use crate::memory::RangeSet;
+use crate::platform;
+use arch::addr::{PAGE_BYTES, PhysAddr, PhysRange};
+use arch::cpu::{self, Features};
+use arch::layout;
+use arch::paging::kernel::{self, IdentityTables};
+use arch::paging::{AddressSpace, Hole, Leaf, MapError, Permission};
+use arch::phys::PhysWindow;
+use arch::trap::{self, Registers, Trap};
+use core::arch::global_asm;
+use core::fmt::Write;
+use heapless::Vec;
+use spin::{Mutex, Once};
+use xen_abi::hypercall::Number;
+use xen_abi::memory::{
+    self, ENTRIES_MAX, HYPERCALL_ENTRY_BYTES, MemoryMapEntry, MemoryMapRequest, hypercall_map,
+};
+
+global_asm!(include_str!("start.S"), boot_main = sym boot_main, options(att_syntax));
+
+/// What the boot tables map.
+const BOOT_MAPPED_END: u64 = 4 << 30;
+
+static INFO: Once<BootInfo> = Once::new();
+/// RAM that page tables may be taken from, until the runtime takes the rest.
+static TABLE_RAM: Mutex<RangeSet> = Mutex::new(RangeSet::empty());
+
+unsafe extern "Rust" {
+    /// The runtime, defined by the app's `libos::entry!`.
+    safe fn libos_start(info: &'static BootInfo) -> !;
+}
+
+/// Called by start.S.
+extern "C" fn boot_main(start_info_addr: u64, first_tsc: u64) -> ! {
+    arch::vmcall::select();
+    let hypervisor = platform::detect();
+    trap::set_reporter(report_trap);
+    // SAFETY: once, on the main stack; the boot tables map all stacks.
+    unsafe { arch::segments::install() };
+    match prepare(hypervisor, start_info_addr, first_tsc) {
+        Ok(info) => libos_start(INFO.call_once(|| info)),
+        Err(error) => {
+            platform::early_console(|console| {
+                let _ = writeln!(console, "xenios: cannot boot: {error}");
+            });
+            platform::crash_domain()
+        }
+    }
+}
+
+fn prepare(
+    hypervisor: Hypervisor,
+    start_info_addr: u64,
+    first_tsc: u64,
+) -> Result<BootInfo, BootError> {
+    // SAFETY: the boot tables map this much one to one, and no one writes to what the loader left: the
+    // free RAM found below leaves it out, and the final tables keep it readable.
+    let memory = unsafe { PhysWindow::identity(BOOT_MAPPED_END) };
+    let start_info = loader::start_info(memory, start_info_addr)?;
+    let mut memory_map = loader::memory_map(memory, &start_info)?;
+    if memory_map.is_empty() {
+        memory_map = ask_memory_map(hypervisor)?;
+    }
+    let kept = Kept::find(memory, &start_info, layout::image())?;
+    let features = Features::detect();
+    let free = build_space(&memory_map, &kept, features)?;
+    cpu::enable_protection(features);
+    Ok(BootInfo {
+        hypervisor,
+        features,
+        first_tsc,
+        start_info,
+        memory_map,
+        free: free.into_ranges(),
+        boot_line: kept.boot_line,
+        modules: kept.modules,
+        modules_ignored: kept.modules_ignored,
+    })
+}
+
+/// The memory map by hypercall, where start_info has none (version 0).
+fn ask_memory_map(
+    hypervisor: Hypervisor,
+) -> Result<Vec<MemoryMapEntry, ENTRIES_MAX>, BootError> {
+    if !matches!(hypervisor, Hypervisor::Xen { .. }) {
+        return Err(BootError::NoMemoryMap);
+    }
+    let mut buffer = [0u8; ENTRIES_MAX * HYPERCALL_ENTRY_BYTES];
+    let mut request = MemoryMapRequest {
+        entries: ENTRIES_MAX as u32,
+        pad: 0,
+        buffer: buffer.as_mut_ptr().expose_provenance() as u64,
+    };
+    let request_addr = (&raw mut request).expose_provenance() as u64;
+    let args = [memory::op::MEMORY_MAP, request_addr, 0, 0, 0];
+    // SAFETY: Xen is there; the call writes `request` and as many entries as the buffer holds.
+    let result = unsafe { arch::vmcall::call5(Number::MemoryOp as u64, args) };
+    let written = (request.entries as usize).min(ENTRIES_MAX);
+    if result != 0 || written == 0 {
+        return Err(BootError::NoMemoryMap);
+    }
+    Ok(hypercall_map(&buffer[..written * HYPERCALL_ENTRY_BYTES]).collect())
+}
+
+/// Makes the final tables and switches to them; gives the RAM that is free afterwards.
+fn build_space(
+    memory_map: &[MemoryMapEntry],
+    kept: &Kept,
+    features: Features,
+) -> Result<RangeSet, BootError> {
+    let ram = RangeSet::ram(memory_map);
+    let mut free = ram.clone();
+    free.remove(page_zero());
+    free.remove(layout::image());
+    kept.pages.ranges().iter().for_each(|pages| free.remove(*pages));
+
+    let mut table_ram = free.clone();
+    // Only what the boot tables map can hold the new ones.
+    if let Some(above) = PhysRange::new(BOOT_MAPPED_END, u64::MAX) {
+        table_ram.remove(above);
+    }
+    *TABLE_RAM.lock() = table_ram;
+
+    // SAFETY: the frames come from RAM that is free and that the boot tables map one to one.
+    let tables = unsafe { IdentityTables::new(take_table_frame) };
+    let pages_1g = features.contains(Features::PAGES_1G);
+    let space = AddressSpace::new(tables, pages_1g).map_err(|_| BootError::NoRam)?;
+    let space = map_all(space, &ram, kept).map_err(BootError::Paging)?;
+    // SAFETY: the image is mapped as by the boot tables, but for the stacks' guards, and all RAM too.
+    unsafe { kernel::install(space) };
+
+    // What the tables took lies below what is left, range by range.
+    let left = core::mem::take(&mut *TABLE_RAM.lock());
+    let mut rest = RangeSet::default();
+    left.ranges().iter().for_each(|range| rest.add(*range));
+    for range in free.ranges() {
+        if let Some(above) = PhysRange::new(range.start().max(BOOT_MAPPED_END), range.end()) {
+            rest.add(above);
+        }
+    }
+    rest.add(layout::boot_tables());
+    if rest.ranges().is_empty() { Err(BootError::NoRam) } else { Ok(rest) }
+}
+
+/// The plan, in words: docs/memory.md.
+fn map_all(
+    mut space: AddressSpace<IdentityTables>,
+    ram: &RangeSet,
+    kept: &Kept,
+) -> Result<AddressSpace<IdentityTables>, MapError> {
+    for range in ram.ranges() {
+        space.map(*range, Leaf::Page(Permission::Data))?;
+    }
+    for range in kept.pages.ranges() {
+        space.map(*range, Leaf::Page(Permission::Rodata))?;
+    }
+    for region in layout::regions() {
+        space.map(region.range, region.leaf)?;
+    }
+    space.map(layout::boot_tables(), Leaf::Page(Permission::Data))?;
+    space.map(page_zero(), Leaf::Hole(Hole::Null))?;
+    Ok(space)
+}
+
+fn page_zero() -> PhysRange {
+    PhysRange::from_len(0, PAGE_BYTES).unwrap_or_default()
+}
+
+/// The lowest free frame.
+fn take_table_frame() -> Option<PhysAddr> {
+    let mut free = TABLE_RAM.lock();
+    let start = free.ranges().first()?.start();
+    free.remove(PhysRange::from_len(start, PAGE_BYTES)?);
+    Some(PhysAddr::new(start))
+}
+
+/// Reports a trap until the runtime takes over.
+fn report_trap(trap: &Trap<'_>) -> ! {
+    platform::early_console(|console| {
+        let _ = writeln!(console, "xenios: fault while booting: {}", trap.cause);
+        let _ = write!(console, "{}", Registers(trap.frame));
+    });
+    platform::crash_domain()
+}

@@ -1,0 +1,132 @@
+//! What an app sees: [`entry!`], [`Env`], how it ends.
+
+use crate::boot_line::BootLine;
+use crate::console::Console;
+use crate::memory::Memory;
+use alloc::boxed::Box;
+use core::fmt;
+
+/// Any error an app ends with.
+pub type Error = Box<dyn core::error::Error + Send + Sync>;
+
+/// The domain as the app's `main` gets it.
+#[derive(Debug)]
+pub struct Env {
+    pub(crate) boot_line: BootLine,
+    pub(crate) memory: Memory,
+    #[cfg(xenios_kernel)]
+    pub(crate) boot: &'static boot::BootInfo,
+}
+
+impl Env {
+    /// The words that the domain was started with (`cmdline=` or `extra=` in its configuration).
+    pub fn boot_line(&self) -> &BootLine {
+        &self.boot_line
+    }
+
+    /// The domain's console.
+    pub fn console(&self) -> Console {
+        Console::new()
+    }
+
+    /// The domain's memory.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+}
+
+#[cfg(xenios_kernel)]
+impl Env {
+    /// Who is below us, and its version.
+    pub fn hypervisor(&self) -> crate::platform::HypervisorName {
+        crate::platform::HypervisorName::ask(self.boot)
+    }
+
+    /// How much of the code checks its stack frames by canary.
+    pub fn canary_coverage(&self) -> &'static str {
+        if cfg!(xenios_hardened) {
+            "all code (hardened build)"
+        } else {
+            "all code but the prebuilt core library"
+        }
+    }
+
+    /// Features of the CPU that protect or speed up this kernel.
+    pub fn cpu_features(&self) -> arch::cpu::Features {
+        self.boot.features
+    }
+
+    /// The modules that the domain was started with (`ramdisk=`), in order.
+    pub fn modules(&self) -> &'static [boot::ModuleInfo] {
+        &self.boot.modules
+    }
+}
+
+/// What an app's `main` may return.
+pub trait Outcome {
+    /// The status that the domain ends with: 0 for success.
+    fn status(self) -> u8;
+}
+
+impl Outcome for () {
+    fn status(self) -> u8 {
+        0
+    }
+}
+
+/// A status of the app's own choice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Status(pub u8);
+
+impl Outcome for Status {
+    fn status(self) -> u8 {
+        self.0
+    }
+}
+
+impl<T: Outcome, E: fmt::Display> Outcome for Result<T, E> {
+    fn status(self) -> u8 {
+        match self {
+            Ok(outcome) => outcome.status(),
+            Err(error) => {
+                log::error!("the app failed: {error}");
+                1
+            }
+        }
+    }
+}
+
+/// Makes `main` the app: an async function from [`Env`] to anything that is an [`Outcome`].
+///
+/// ```ignore
+/// libos::entry!(main);
+///
+/// async fn main(env: libos::Env) -> Result<(), libos::Error> {
+///     libos::println!("Hello, {}!", env.boot_line().option("name").unwrap_or("world"));
+///     Ok(())
+/// }
+/// ```
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        #[cfg(xenios_kernel)]
+        #[unsafe(no_mangle)]
+        fn libos_start(info: &'static $crate::boot::BootInfo) -> ! {
+            $crate::start::start(info, $main)
+        }
+
+        // Built without `cargo xenios`, an app is a program that says how to build it.
+        #[cfg(not(xenios_kernel))]
+        extern crate std;
+        #[cfg(not(xenios_kernel))]
+        #[unsafe(no_mangle)]
+        extern "C" fn main(_argc: i32, _argv: *const *const u8) -> i32 {
+            let _ = $main;
+            std::eprintln!(
+                "{} is a Xenios app: build it with `cargo xenios build {0}`, start it with `cargo xenios run {0}`",
+                ::core::env!("CARGO_PKG_NAME")
+            );
+            1
+        }
+    };
+}

@@ -1,0 +1,84 @@
+//! From `boot`'s call to the app and to the end of the domain.
+//!
+//! 1. Reports of crashes, heap, clock, console: in this order, each needs those before it.
+//! 2. The boot line: words, `--logs`. A bad one ends the domain with the reason.
+//! 3. The app. Its outcome is the status; 0 is a poweroff, anything else a crash, so that the toolstack's
+//!    `on_crash=` decides about a service that failed.
+
+use crate::app::{Env, Outcome};
+use crate::boot_line::BootLine;
+use crate::logger::{self, Filter};
+use crate::memory::Memory;
+use crate::{console, crash, exec, heap, pages, platform};
+use boot::BootInfo;
+use core::future::Future;
+use xen::{Native, attach};
+use xen_abi::sched::ShutdownReason;
+
+/// Called by [`crate::entry!`]. Never returns.
+pub fn start<F, R>(info: &'static BootInfo, main: impl FnOnce(Env) -> F) -> !
+where
+    F: Future<Output = R>,
+    R: Outcome,
+{
+    platform::init(info);
+    crash::install();
+    start_heap(info);
+    platform::start_clock(info);
+    start_console(info);
+    let status = match environment(info) {
+        Ok(env) => exec::run(main(env)).status(),
+        Err(error) => {
+            console::print(format_args!("xenios: {error}\n"));
+            2
+        }
+    };
+    console::print(format_args!("xenios: exit status {status}\n"));
+    exec::wait_for_console();
+    let reason = if status == 0 { ShutdownReason::Poweroff } else { ShutdownReason::Crash };
+    platform::shut_down(reason)
+}
+
+fn start_heap(info: &BootInfo) {
+    let (key, _) = arch::entropy::word(info.features);
+    pages::init(&info.free);
+    heap::init(key);
+}
+
+fn start_console(info: &BootInfo) {
+    let ring = if platform::on_xen() {
+        attach::console(&Native, &info.memory_map).unwrap_or_else(|error| {
+            log::error!("console ring: {error}");
+            None
+        })
+    } else {
+        None
+    };
+    console::attach(ring);
+}
+
+/// Reads the boot line and starts what it decides.
+fn environment(info: &'static BootInfo) -> Result<Env, crate::Error> {
+    let boot_line = BootLine::parse(info.boot_line)?;
+    let filter = boot_line.option("logs").map_or(Ok(Filter::default()), Filter::parse)?;
+    logger::install(filter);
+    log_what_was_found(info);
+    let memory = Memory { map: info.memory_map.to_vec() };
+    Ok(Env { boot_line, memory, boot: info })
+}
+
+/// The facts of this boot, at debug level.
+fn log_what_was_found(info: &BootInfo) {
+    log::debug!("hypervisor: {:?}, cpu: {}", info.hypervisor, info.features);
+    for entry in &info.memory_map {
+        let end = entry.addr.saturating_add(entry.len_bytes);
+        log::debug!("memory: {:#012x}..{end:#012x} {}", entry.addr, entry.kind);
+    }
+    for region in arch::layout::regions() {
+        log::debug!("image: {} {}", region.range, region.name);
+    }
+    arch::paging::kernel::runs(|run| log::debug!("mapped: {} {}", run.range, run.access));
+    if info.modules_ignored > 0 {
+        log::warn!("{} modules are too many and were ignored", info.modules_ignored);
+    }
+}

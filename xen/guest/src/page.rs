@@ -1,0 +1,190 @@
+//! A page that someone else writes while we read: [`SharedPage`].
+//!
+//! There is never a Rust reference to its bytes. They are copied in and out, or read and written as
+//! atomic words; what was copied out is ours and stays as it is, so it is checked after the copy.
+//!
+//! All offsets are ours, never a peer's: one beyond the page is a bug and panics.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use xen_abi::memory::{MemoryKind, MemoryMapEntry};
+
+/// Why a page of Xen's could not be mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageError {
+    /// The toolstack named a guest frame that is RAM.
+    IsRam(u64),
+    /// The page tables could not be changed.
+    Mapping(arch::paging::MapError),
+}
+
+impl core::fmt::Display for PageError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::IsRam(gfn) => write!(f, "guest frame {gfn:#x} is RAM, not a page of Xen's"),
+            Self::Mapping(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Whether any entry calls a byte of the frame RAM. A frame number that overflows counts as RAM.
+pub fn is_ram(gfn: u64, memory_map: &[MemoryMapEntry]) -> bool {
+    let Some(start) = gfn.checked_mul(PAGE_BYTES as u64) else { return true };
+    let Some(end) = start.checked_add(PAGE_BYTES as u64) else { return true };
+    memory_map.iter().any(|entry| {
+        let entry_end = entry.addr.saturating_add(entry.len_bytes);
+        entry.kind == MemoryKind::Ram && entry.addr < end && start < entry_end
+    })
+}
+
+/// The first guest frame of the window above everything in the memory map, and above 4 GiB: what we ask
+/// Xen to put into our address space (shared info, grant table) goes there.
+pub fn window_gfn(memory_map: &[MemoryMapEntry]) -> u64 {
+    let ends = memory_map.iter().map(|entry| entry.addr.saturating_add(entry.len_bytes));
+    let end = ends.max().unwrap_or(0).max(4 << 30);
+    // On a 2 MiB boundary, so that no large mapping of RAM is broken up for it.
+    end.next_multiple_of(2 << 20) / PAGE_BYTES as u64
+}
+
+/// Bytes of a page.
+pub const PAGE_BYTES: usize = 4096;
+
+/// One page of shared memory.
+pub struct SharedPage {
+    base: NonNull<u8>,
+    #[cfg(test)]
+    owned: bool,
+}
+
+// SAFETY: every access is by volatile copy or by atomic; the page belongs to no thread.
+unsafe impl Send for SharedPage {}
+// SAFETY: as above.
+unsafe impl Sync for SharedPage {}
+
+impl SharedPage {
+    /// The page of Xen's at guest frame `gfn`, which no entry of `memory_map` calls RAM; mapped now.
+    #[cfg(xenios_kernel)]
+    pub fn outside_ram(gfn: u64, memory_map: &[MemoryMapEntry]) -> Result<Self, PageError> {
+        use arch::addr::PhysRange;
+        let start = gfn.saturating_mul(PAGE_BYTES as u64);
+        if is_ram(gfn, memory_map) {
+            return Err(PageError::IsRam(gfn));
+        }
+        let range = PhysRange::from_len(start, PAGE_BYTES as u64).unwrap_or_default();
+        // SAFETY: all that Rust uses is RAM by the memory map, and this frame is not.
+        unsafe { arch::paging::kernel::map_data(range) }.map_err(PageError::Mapping)?;
+        let base = core::ptr::with_exposed_provenance_mut(start as usize);
+        NonNull::new(base).map(|base| Self { base }).ok_or(PageError::IsRam(gfn))
+    }
+
+    /// A zeroed page on the host, to play a shared one.
+    #[cfg(test)]
+    pub fn fake() -> Self {
+        // SAFETY: the layout is not empty.
+        let base = unsafe { std::alloc::alloc_zeroed(Self::LAYOUT) };
+        Self { base: NonNull::new(base).expect("memory for a page"), owned: true }
+    }
+
+    /// The same page seen by the other side.
+    #[cfg(test)]
+    pub fn peer(&self) -> Self {
+        Self { base: self.base, owned: false }
+    }
+
+    #[cfg(test)]
+    const LAYOUT: core::alloc::Layout =
+        match core::alloc::Layout::from_size_align(PAGE_BYTES, PAGE_BYTES) {
+            Ok(layout) => layout,
+            Err(_) => panic!(),
+        };
+
+    /// Copies bytes from `offset` on into `to`.
+    pub fn read(&self, offset: usize, to: &mut [u8]) {
+        let from = self.at(offset, to.len());
+        // SAFETY: `at` checked the bounds; `to` is ours alone, so the two do not overlap. The peer may
+        // write meanwhile: the bytes that arrive may be any, and bytes may be any.
+        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), to.len()) };
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Copies `from` to `offset`.
+    pub fn write(&self, offset: usize, from: &[u8]) {
+        let to = self.at(offset, from.len());
+        // SAFETY: as for `read`.
+        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr(), from.len()) };
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+    }
+
+    /// The aligned byte at `offset`, as an atomic.
+    pub fn u8_at(&self, offset: usize) -> &AtomicU8 {
+        // SAFETY: in bounds by `at`; any bits are a value; peers use atomic accesses too.
+        unsafe { self.at(offset, 1).cast().as_ref() }
+    }
+
+    /// The 32-bit word at `offset`, a multiple of 4, as an atomic.
+    pub fn u32_at(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4));
+        // SAFETY: as above, and aligned: the page is, and so is the offset.
+        unsafe { self.at(offset, 4).cast().as_ref() }
+    }
+
+    /// The 64-bit word at `offset`, a multiple of 8, as an atomic.
+    pub fn u64_at(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset.is_multiple_of(8));
+        // SAFETY: as above.
+        unsafe { self.at(offset, 8).cast().as_ref() }
+    }
+
+    /// Where `len` bytes at `offset` lie.
+    fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
+        assert!(offset <= PAGE_BYTES && len <= PAGE_BYTES - offset, "beyond a shared page");
+        // SAFETY: the result stays within the page or one past it.
+        unsafe { self.base.add(offset) }
+    }
+}
+
+#[cfg(test)]
+impl Drop for SharedPage {
+    fn drop(&mut self) {
+        if self.owned {
+            // SAFETY: allocated in `fake` with this layout.
+            unsafe { std::alloc::dealloc(self.base.as_ptr(), Self::LAYOUT) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ram_is_never_taken_for_a_page_of_xens() {
+        let ram = |addr, len_bytes| MemoryMapEntry { addr, len_bytes, kind: MemoryKind::Ram };
+        let map = [ram(0, 0x20_0001), ram(4 << 30, 1 << 30)];
+        assert!(is_ram(0, &map) && is_ram(0x1ff, &map) && is_ram(0x200, &map));
+        assert!(!is_ram(0x201, &map) && !is_ram(0xfefff, &map));
+        assert!(is_ram(u64::MAX, &map));
+        assert_eq!(window_gfn(&map), (5 << 30) / 4096);
+        assert!(!is_ram(window_gfn(&map), &map));
+        assert_eq!(window_gfn(&[]), (4 << 30) / 4096);
+    }
+
+    #[test]
+    fn both_sides_see_one_page() {
+        let page = SharedPage::fake();
+        let peer = page.peer();
+        page.write(4090, b"abcdef");
+        let mut read = [0; 6];
+        peer.read(4090, &mut read);
+        assert_eq!(&read, b"abcdef");
+        peer.u32_at(8).store(7, Ordering::Release);
+        assert_eq!(page.u64_at(8).load(Ordering::Acquire), 7);
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond a shared page")]
+    fn an_offset_beyond_the_page_is_a_bug() {
+        SharedPage::fake().write(4090, b"abcdefg");
+    }
+}
