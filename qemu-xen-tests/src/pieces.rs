@@ -58,6 +58,7 @@ pub const DOM0: Set = Set {
         "iproute2",
         "libgcc-s1",
         "e2fsprogs",
+        "xz-utils",
         "dosfstools",
         "iputils-ping",
         "socat",

@@ -1,51 +1,55 @@
-#!/bin/bash
-# Runs commands for the host, over a virtio port.
+# Runs commands for the host, over a virtio port. Read by init.sh, so this is busybox's shell.
 #
-# A request is the line `SLOT LIMIT LENGTH` and LENGTH bytes of shell script. LIMIT is in seconds, 0
-# for none. The answer is the line `SLOT STATUS OUT ERR`, then OUT bytes of standard output and ERR
-# bytes of standard error. Requests run beside each other; the host gives each a slot of its own.
+# A request is the line `SLOT KIND LIMIT LENGTH MARK` and LENGTH bytes of shell script. The kind is
+# `quick` for a script of this very shell, which costs one fork, or `bash`. LIMIT is in seconds and for
+# bash only. The answer is: the line `SLOT`, standard output, MARK, standard error, MARK, the line
+# ` STATUS`. The host makes MARK up, so that it does not occur in the output. Requests run beside each
+# other; the host gives each a slot of its own.
 
-port() {
-    for device in /dev/vport*p"$1"; do
-        echo "$device"
-    done
+agent_port() {
+    echo /dev/vport*p"$1"
 }
 
-answer() {
-    local slot=$1 limit=$2 script=$3 base=/run/agent/$1
-    if [ "$limit" = 0 ]; then
-        bash -c "$script" > "$base.out" 2> "$base.err" < /dev/null 3<&- 9>&-
+agent_answer() {
+    out=/run/agent/$slot.out
+    err=/run/agent/$slot.err
+    if [ "$kind" = quick ]; then
+        (eval "$script") > "$out" 2> "$err" < /dev/null 3<&- 4<&-
     else
-        timeout -k 2 "$limit" bash -c "$script" > "$base.out" 2> "$base.err" < /dev/null 3<&- 9>&-
+        timeout -k 2 "$limit" bash -c "$script" > "$out" 2> "$err" < /dev/null 3<&- 4<&-
     fi
-    local status=$?
-    local size
-    mapfile -t size < <(stat -c %s "$base.out" "$base.err")
-    flock 9
+    status=$?
+    # Whoever holds the token may answer.
+    read -r token <&4
     {
-        echo "$slot $status ${size[0]} ${size[1]}"
-        cat "$base.out" "$base.err"
+        echo "$slot"
+        [ ! -s "$out" ] || cat "$out"
+        echo -n "$mark"
+        [ ! -s "$err" ] || cat "$err"
+        echo "$mark $status"
     } >&3
+    echo "$token" >&4
 }
 
 # The shell port: the line `ROWS COLUMNS TERM` asks for a shell on a terminal of that size. The shell's
 # end is marked, as the host cannot see it otherwise.
 (
-    shell=$(port 2)
+    shell=$(agent_port 2)
     while true; do
-        read -r rows columns term < "$shell" || sleep 0.2
+        read -r rows columns term < "$shell" || usleep 200000
         [ -n "$term" ] || continue
         TERM=$term socat "$shell",raw,echo=0 \
             EXEC:"bash /usr/lib/xenios/shell.sh $rows $columns",pty,ctty,stderr,setsid
-        printf '\e]xenios-end\a' > "$shell"
+        printf '\033]xenios-end\007' > "$shell"
         term=
     done
 ) > /dev/null 2>&1 < /dev/null &
 
-exec 3<> "$(port 1)" 9> /run/agent/lock
-echo "ready" >&3
-while read -r slot limit length <&3; do
-    IFS= read -r -N "$length" -u 3 script
-    # A lock belongs to an opened file: each answer opens its own.
-    answer "$slot" "$limit" "$script" 9> /run/agent/lock &
+mkfifo /run/agent/token
+exec 3<> "$(agent_port 1)" 4<> /run/agent/token
+echo token >&4
+echo ready >&3
+while read -r slot kind limit length mark <&3; do
+    script=$(head -c "$length" <&3)
+    agent_answer &
 done

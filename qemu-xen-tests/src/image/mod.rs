@@ -6,6 +6,7 @@
 
 mod cpio;
 mod libraries;
+mod linux;
 mod modules;
 mod tree;
 
@@ -101,7 +102,7 @@ const MOUNT_POINTS: &[&str] = &[
 
 /// Links of our own, with their targets.
 const LINKS: [(&str, &str); 6] = [
-    ("usr/bin/sh", "bash"),
+    ("usr/bin/sh", "busybox"),
     ("usr/bin/awk", "gawk"),
     ("usr/sbin/modprobe", "../bin/busybox"),
     ("var/run", "/run"),
@@ -123,18 +124,25 @@ impl Image {
         );
         let image = Self {
             xen: images.join(format!("xen-{name}")),
-            linux: find(&root.join("boot"), "vmlinuz-")?,
+            linux: images.join(format!("linux-{name}")),
             initramfs: images.join(format!("dom0-{name}.img")),
             tools: root.to_path_buf(),
         };
-        if image.xen.is_file() && image.initramfs.is_file() {
+        let made = || [&image.xen, &image.linux, &image.initramfs].iter().all(|path| path.is_file());
+        if made() {
             return Ok(image);
         }
         let _locked = cache.lock(progress)?;
+        // Another tool may have done the work while this one waited.
+        if made() {
+            return Ok(image);
+        }
         progress.step("making dom0's image");
+        let vmlinuz = find(&root.join("boot"), "vmlinuz-")?;
         remove_files(&images);
         write_whole(&image.xen, |out| unpack_xen(root, out))?;
-        write_whole(&image.initramfs, |out| write_initramfs(root, &image.linux, out))?;
+        write_whole(&image.linux, |out| linux::unpack(root, &vmlinuz, out))?;
+        write_whole(&image.initramfs, |out| write_initramfs(root, &vmlinuz, out))?;
         progress.end();
         Ok(image)
     }
@@ -162,7 +170,7 @@ fn unpack_xen(root: &Path, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-fn write_initramfs(root: &Path, linux: &Path, out: &mut impl Write) -> Result<()> {
+fn write_initramfs(root: &Path, vmlinuz: &Path, out: &mut impl Write) -> Result<()> {
     let doing = || "write dom0's image".to_string();
     let mut tree = tree::Tree::default();
     tree.add_packages(root)?;
@@ -175,11 +183,10 @@ fn write_initramfs(root: &Path, linux: &Path, out: &mut impl Write) -> Result<()
     for (path, text) in SCRIPTS {
         tree.text(path, text);
     }
-    let release = linux.file_name().unwrap_or_default().to_string_lossy().replace("vmlinuz-", "");
+    let release = vmlinuz.file_name().unwrap_or_default().to_string_lossy().replace("vmlinuz-", "");
     tree.add_modules(&root.join("usr/lib/modules").join(&release), &release)?;
-    let gzip = flate2::write::GzEncoder::new(out, flate2::Compression::fast());
-    let gzip = tree.write(cpio::Writer::new(gzip)).doing(doing)?;
-    gzip.finish().doing(doing)?;
+    // Not compressed: an emulated machine takes longer to unpack than QEMU to load.
+    tree.write(cpio::Writer::new(out)).doing(doing)?;
     Ok(())
 }
 

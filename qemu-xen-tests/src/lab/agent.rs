@@ -5,6 +5,7 @@
 
 use crate::{Context, Error, Result};
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -48,6 +49,8 @@ pub struct Agent {
 
 #[derive(Default)]
 struct Shared {
+    /// Separates the parts of an answer.
+    mark: String,
     state: Mutex<State>,
     /// Signalled when the first line has come, or the connection has ended.
     changed: Condvar,
@@ -71,7 +74,7 @@ impl Agent {
     pub fn connect(path: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(path)?;
         let reader = BufReader::new(stream.try_clone()?);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { mark: new_mark(), ..Shared::default() });
         let theirs = shared.clone();
         std::thread::spawn(move || {
             // However it ends, nobody waits for an answer any longer.
@@ -94,11 +97,23 @@ impl Agent {
         wait.unwrap_or_else(PoisonError::into_inner).0.ready
     }
 
-    /// Runs a shell script in dom0; `limit` is kept in dom0, and a little later here.
+    /// Runs a script of bash in dom0; `limit` is kept in dom0, and a little later here.
     pub fn run(&self, script: &str, limit: Duration) -> Result<Output> {
+        self.request("bash", script, limit)
+    }
+
+    /// Runs a script of dom0's small shell, in which `ip`, `mount` and so on are busybox's own. This
+    /// takes a tenth of the time, and nobody in dom0 looks at the limit.
+    pub fn run_quick(&self, script: &str, limit: Duration) -> Result<Output> {
+        self.request("quick", script, limit)
+    }
+
+    fn request(&self, kind: &str, script: &str, limit: Duration) -> Result<Output> {
         let seconds = limit.as_secs().max(1);
         let (slot, answer) = self.take_slot();
-        let result = self.send(slot, seconds, script).and_then(|()| {
+        let mark = self.shared.mark.as_str();
+        let request = format!("{slot} {kind} {seconds} {} {mark}\n{script}", script.len());
+        let result = self.send(&request).and_then(|()| {
             // dom0's clock is not ours: give it time to notice.
             wait(&answer, Instant::now() + limit + limit + Duration::from_secs(20), script)
         });
@@ -116,8 +131,7 @@ impl Agent {
         (slot, receiver)
     }
 
-    fn send(&self, slot: usize, seconds: u64, script: &str) -> Result<()> {
-        let request = format!("{slot} {seconds} {}\n{script}", script.len());
+    fn send(&self, request: &str) -> Result<()> {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         out.write_all(request.as_bytes()).doing(|| "send a command to dom0".into())
     }
@@ -149,10 +163,13 @@ fn read_answers(mut from: impl BufRead, shared: &Shared) -> io::Result<()> {
             shared.changed.notify_all();
             continue;
         }
-        let Some((slot, status, out, err)) = header(&line) else { continue };
-        let mut output = Output { status, stdout: vec![0; out], stderr: vec![0; err] };
-        from.read_exact(&mut output.stdout)?;
-        from.read_exact(&mut output.stderr)?;
+        let Ok(slot) = line.trim().parse::<usize>() else { continue };
+        let mark = shared.mark.as_bytes();
+        let stdout = read_to_mark(&mut from, mark)?;
+        let stderr = read_to_mark(&mut from, mark)?;
+        line.clear();
+        from.read_line(&mut line)?;
+        let output = Output { status: line.trim().parse().unwrap_or(-1), stdout, stderr };
         if let Some(sender) = shared.lock().waiting.remove(&slot) {
             // Whoever asked may have given up.
             let _ = sender.send(output);
@@ -160,14 +177,26 @@ fn read_answers(mut from: impl BufRead, shared: &Shared) -> io::Result<()> {
     }
 }
 
-/// The numbers of an answer's first line: slot, status, and the lengths of the two outputs.
-fn header(line: &str) -> Option<(usize, i32, usize, usize)> {
-    let mut words = line.split_whitespace();
-    let slot = words.next()?.parse().ok()?;
-    let status = words.next()?.parse().ok()?;
-    let out = words.next()?.parse().ok()?;
-    let err = words.next()?.parse().ok()?;
-    words.next().is_none().then_some((slot, status, out, err))
+/// The bytes up to a mark; the mark is taken off.
+fn read_to_mark(from: &mut impl BufRead, mark: &[u8]) -> io::Result<Vec<u8>> {
+    let last = mark.last().copied().unwrap_or(b'\n');
+    let mut bytes = Vec::new();
+    loop {
+        if from.read_until(last, &mut bytes)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if bytes.ends_with(mark) {
+            bytes.truncate(bytes.len() - mark.len());
+            return Ok(bytes);
+        }
+    }
+}
+
+/// A text that no command's output has in it.
+fn new_mark() -> String {
+    let state = std::collections::hash_map::RandomState::new();
+    let number = |seed: u8| state.hash_one(seed);
+    format!("{:016x}{:016x}~", number(1), number(2))
 }
 
 #[cfg(test)]
@@ -176,28 +205,28 @@ mod tests {
 
     #[test]
     fn answers_go_to_whoever_waits() {
-        let shared = Shared::default();
+        let shared = Shared { mark: "M~".into(), ..Shared::default() };
         let (first, first_answer) = channel();
         let (second, second_answer) = channel();
         shared.lock().waiting.extend([(1, first), (2, second)]);
-        let bytes: &[u8] = b"ready\n2 0 3 0\na\0b1 7 0 4\nerr\n";
+        let bytes: &[u8] = b"ready\n2\na\0b~M~M~ 0\n1\nM~err\nM~ 7\n";
         read_answers(bytes, &shared).unwrap();
         assert!(shared.lock().ready);
-        assert_eq!(second_answer.recv().unwrap().stdout, b"a\0b");
+        assert_eq!(second_answer.recv().unwrap().stdout, b"a\0b~");
         let answer = first_answer.recv().unwrap();
         assert_eq!((answer.status, answer.error_text().as_str()), (7, "err"));
-    }
-
-    #[test]
-    fn strange_headers_are_passed_over() {
-        assert_eq!(header("1 0 2 3\n"), Some((1, 0, 2, 3)));
-        assert_eq!(header("1 0 2\n"), None);
-        assert_eq!(header("1 0 2 3 4\n"), None);
-        assert_eq!(header("one 0 2 3\n"), None);
+        assert!(answer.stdout.is_empty());
     }
 
     #[test]
     fn an_answer_that_is_cut_off_is_an_error() {
-        assert!(read_answers(&b"1 0 9 0\nabc"[..], &Shared::default()).is_err());
+        let shared = Shared { mark: "M~".into(), ..Shared::default() };
+        assert!(read_answers(&b"1\nabcM~de"[..], &shared).is_err());
+    }
+
+    #[test]
+    fn marks_differ() {
+        assert_ne!(new_mark(), new_mark());
+        assert_eq!(new_mark().len(), 33);
     }
 }

@@ -64,7 +64,7 @@ impl Lab {
         let domain =
             Domain { name: config.name.clone(), config: format!("/share/{}.cfg", config.name) };
         let output =
-            self.sh(&format!("xl create {options}{}", single_quote(&domain.config)), XL_LIMIT)?;
+            self.quick(&format!("xl create {options}{}", single_quote(&domain.config)), XL_LIMIT)?;
         if output.success() {
             return Ok(domain);
         }
@@ -155,7 +155,7 @@ impl Lab {
     /// # Errors
     /// When the lab dies.
     pub fn domain_state(&self, name: &str) -> Result<State> {
-        let output = self.sh("xl list -v", XL_LIMIT)?;
+        let output = self.quick("xl list -v", XL_LIMIT)?;
         Ok(state(&output.text(), name))
     }
 
@@ -164,7 +164,7 @@ impl Lab {
     /// # Errors
     /// When the lab dies.
     pub fn destroy(&self, domain: &Domain) -> Result<()> {
-        self.sh(&format!("xl destroy {}", single_quote(&domain.name)), XL_LIMIT).map(|_| ())
+        self.quick(&format!("xl destroy {}", single_quote(&domain.name)), XL_LIMIT).map(|_| ())
     }
 
     /// Types bytes at the domain's console.
