@@ -12,6 +12,8 @@ pub mod image;
 pub mod lab;
 pub mod pieces;
 pub mod progress;
+pub mod runner;
+pub mod suite;
 pub mod xl;
 
 pub use cache::Cache;

@@ -55,6 +55,10 @@ pub struct Config {
     pub more: Vec<String>,
 }
 
+/// Below this, the memory that `xl` sets aside for a domain's page tables is less than Xen needs for
+/// the smallest domain, and `xl create` fails.
+const SMALL_MIB: u32 = 32;
+
 impl Config {
     /// A domain with one CPU, no devices, and nothing kept or restarted when it ends.
     pub fn new(name: &str, kernel: &str, memory_mib: u32) -> Self {
@@ -98,6 +102,9 @@ impl Config {
         }
         line("memory", self.memory_mib.to_string());
         line("maxmem", self.memory_mib.to_string());
+        if self.memory_mib < SMALL_MIB {
+            line("shadow_memory", "1".into());
+        }
         line("vcpus", self.vcpus.to_string());
         line("cmdline", string(&self.cmdline));
         line("on_poweroff", string(self.on_poweroff.word()));

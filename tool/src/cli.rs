@@ -30,6 +30,16 @@ pub enum Verb {
 The tool exits with the app's status, or with 101 if the guest crashed, 124 if the time limit ended
 it, and 130 after Ctrl-C. Addresses in a crash report are shown with the function and the line.")]
     Run(Run),
+    /// Run all tests: formatting, lints, style, host tests, and the test kernels on Xen
+    #[command(after_help = "Examples:
+  cargo xenios test                    everything
+  cargo xenios test --host-only        what needs no Xen
+  cargo xenios test --xen-only --filter console")]
+    Test(Test),
+    /// Check the style rules that no compiler knows
+    #[command(after_help = "Examples:
+  cargo xenios tidy                    prints FILE:LINE: what is wrong; silent if all is well")]
+    Tidy,
     /// A shell in dom0 of the Xen lab, or one command there
     #[command(after_help = LAB_HELP)]
     Lab(Lab),
@@ -111,6 +121,26 @@ pub struct Run {
     /// Words of the guest's boot line
     #[arg(last = true, value_name = "WORDS")]
     pub words: Vec<String>,
+}
+
+/// `cargo xenios test`.
+#[derive(Args)]
+pub struct Test {
+    /// Only tests whose name contains this text
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// Leave out the test kernels
+    #[arg(long, conflicts_with = "xen_only")]
+    pub host_only: bool,
+    /// Run the test kernels alone
+    #[arg(long)]
+    pub xen_only: bool,
+    /// How to build the test kernels.
+    #[command(flatten)]
+    pub profile: Profile,
+    /// The lab's machine.
+    #[command(flatten)]
+    pub machine: Machine,
 }
 
 /// `cargo xenios lab`.

@@ -35,8 +35,49 @@ impl Profile {
 /// Builds programs, all of one workspace, in one go; gives the linked files, in order.
 pub fn build(apps: &[App], profile: Profile) -> Result<Vec<PathBuf>> {
     let Some(first) = apps.first() else { return Ok(Vec::new()) };
-    let target_directory = first.target_directory.join("xenios").join("build");
-    let mut command = cargo_command(first, profile, &target_directory)?;
+    let folder = target_directory(first);
+    run(cargo_command("build", apps, profile, &folder)?, apps)?;
+    let folder = folder.join(TRIPLE).join(profile.folder());
+    Ok(apps.iter().map(|app| folder.join(&app.name)).collect())
+}
+
+/// Runs clippy over programs, with the flags of an image; a warning is an error.
+pub fn lint(apps: &[App]) -> Result<()> {
+    let Some(first) = apps.first() else { return Ok(()) };
+    let mut command = cargo_command("clippy", apps, Profile::Dev, &target_directory(first))?;
+    command.args(["--quiet", "--", "-Dwarnings"]);
+    run(command, apps)
+}
+
+fn target_directory(app: &App) -> PathBuf {
+    app.target_directory.join("xenios").join("build")
+}
+
+fn run(mut command: Command, apps: &[App]) -> Result<()> {
+    let status = command.status().doing(|| "run cargo".into())?;
+    if status.success() {
+        return Ok(());
+    }
+    let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+    Err(Error::new(format!("{} did not build", names.join(", ")))
+        .help("the compiler's messages above say why"))
+}
+
+fn cargo_command(
+    verb: &str,
+    apps: &[App],
+    profile: Profile,
+    target_directory: &Path,
+) -> Result<Command> {
+    let mut command = Command::new(cargo());
+    command.arg(verb);
+    if let Some(first) = apps.first() {
+        command.arg("--manifest-path").arg(&first.manifest);
+    }
+    command.args(["--target", TRIPLE]).arg("--target-dir").arg(target_directory);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
     let packages: BTreeSet<&str> = apps.iter().map(|app| app.package.as_str()).collect();
     for package in packages {
         command.args(["--package", package]);
@@ -44,27 +85,9 @@ pub fn build(apps: &[App], profile: Profile) -> Result<Vec<PathBuf>> {
     for app in apps {
         command.args(["--bin", &app.name]);
     }
-    let status = command.status().doing(|| "run cargo".into())?;
-    if !status.success() {
-        let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
-        return Err(Error::new(format!("{} did not build", names.join(", ")))
-            .help("the compiler's messages above say why"));
-    }
-    let folder = target_directory.join(TRIPLE).join(profile.folder());
-    Ok(apps.iter().map(|app| folder.join(&app.name)).collect())
-}
-
-fn cargo_command(app: &App, profile: Profile, target_directory: &Path) -> Result<Command> {
-    let mut command = Command::new(cargo());
-    command.arg("build").arg("--manifest-path").arg(&app.manifest);
-    command.args(["--target", TRIPLE]).arg("--target-dir").arg(target_directory);
-    if profile == Profile::Release {
-        command.arg("--release");
-    }
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(&checkout()?)?.join("\u{1f}"));
     // The stack protector is not stable yet; nothing else here needs this.
     command.env("RUSTC_BOOTSTRAP", "1");
-    // Cargo sets these for the tool itself; the build must not inherit them.
     for name in ["RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
         command.env_remove(name);
     }

@@ -6,6 +6,7 @@ mod cmd;
 mod image;
 mod kernel;
 mod symbols;
+mod tidy;
 mod workspace;
 
 use clap::Parser;

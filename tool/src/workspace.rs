@@ -60,11 +60,9 @@ pub fn find_app(name: &str) -> Result<App> {
         .help(format!("the apps are: {known}. `cargo xenios new {name}` makes a fresh one")))
 }
 
-/// All programs of the package `package` in the checkout.
-pub fn programs_of(package: &str) -> Result<Vec<App>> {
-    let mut apps = apps_in(&metadata(&checkout()?)?);
-    apps.retain(|app| app.package == package);
-    Ok(apps)
+/// All programs of the workspace at `directory`, except for this tool.
+pub fn all_apps(directory: &Path) -> Result<Vec<App>> {
+    Ok(apps_in(&metadata(directory)?))
 }
 
 /// What `cargo metadata` says about the workspace around `directory`.
@@ -107,9 +105,7 @@ fn apps_in(metadata: &Value) -> Vec<App> {
 fn programs(package: &Value) -> impl Iterator<Item = &str> {
     let targets = package["targets"].as_array().into_iter().flatten();
     targets
-        .filter(|target| {
-            target["kind"].as_array().into_iter().flatten().any(|kind| kind == "bin")
-        })
+        .filter(|target| target["kind"].as_array().into_iter().flatten().any(|kind| kind == "bin"))
         .filter_map(|target| target["name"].as_str())
 }
 

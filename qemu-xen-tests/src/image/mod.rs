@@ -128,7 +128,8 @@ impl Image {
             initramfs: images.join(format!("dom0-{name}.img")),
             tools: root.to_path_buf(),
         };
-        let made = || [&image.xen, &image.linux, &image.initramfs].iter().all(|path| path.is_file());
+        let made =
+            || [&image.xen, &image.linux, &image.initramfs].iter().all(|path| path.is_file());
         if made() {
             return Ok(image);
         }

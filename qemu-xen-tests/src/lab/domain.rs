@@ -6,6 +6,7 @@
 use super::{Follow, Lab};
 use crate::xl::{Config, single_quote};
 use crate::{Context, Error, Result};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -183,6 +184,18 @@ impl Lab {
         // Only tidiness is lost if it stays.
         let _ = std::fs::remove_file(&file);
         Ok(())
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shutdown(0) => f.write_str("it powered off"),
+            Self::Shutdown(1) => f.write_str("it asked for a reboot or died of a triple fault"),
+            Self::Shutdown(3) => f.write_str("it crashed"),
+            Self::Shutdown(code) => write!(f, "it shut down with reason code {code}"),
+            Self::Destroyed => f.write_str("it was destroyed"),
+        }
     }
 }
 

@@ -15,8 +15,8 @@ pub use follow::Follow;
 pub use qemu::Accel;
 
 use crate::image::Image;
-use crate::{Cache, Context, Error, Progress, Result, pieces};
 use crate::xl::single_quote;
+use crate::{Cache, Context, Error, Progress, Result, pieces};
 use agent::Agent;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -173,6 +173,16 @@ impl Lab {
         let inside = self.share.join(name);
         std::fs::copy(file, &inside)
             .doing(|| format!("copy {} to {}", file.display(), inside.display()))?;
+        Ok(format!("/share/{name}"))
+    }
+
+    /// Writes bytes into a file in the share; gives its path in dom0.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put(&self, name: &str, bytes: &[u8]) -> Result<String> {
+        let inside = self.share.join(name);
+        std::fs::write(&inside, bytes).doing(|| format!("write {}", inside.display()))?;
         Ok(format!("/share/{name}"))
     }
 

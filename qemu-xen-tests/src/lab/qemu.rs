@@ -193,6 +193,7 @@ mod tests {
             .args(["sleep", "60"])
             .process_group(0)
             .stdin(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         assert!(child.try_wait().unwrap().is_none());
