@@ -2,7 +2,7 @@
 //!
 //! On entry (start.S, "At the call of boot_main"):
 //! 1. rdi is start_info's address, its magic checked; rsi the counter at the first instruction.
-//! 2. The first 4 GiB are mapped one to one, W^X, page zero absent; SSE works; the canary is set.
+//! 2. The first 4 GiB are mapped one to one, W^X; SSE works; the canary is set.
 //! 3. The stack is the main stack; no IDT is loaded; interrupts are off.
 //!
 //! Duties, in this order:
@@ -15,9 +15,9 @@ use crate::info::{BootInfo, Hypervisor};
 use crate::loader::{self, BootError, Kept};
 use crate::memory::RangeSet;
 use crate::platform;
-use arch::addr::{PAGE_BYTES, PhysAddr, PhysRange};
+use arch::addr::{PAGE_BYTES, PhysRange};
 use arch::cpu::{self, Features};
-use arch::layout;
+use arch::{frames, layout};
 use arch::paging::kernel::{self, IdentityTables};
 use arch::paging::{AddressSpace, Hole, Leaf, MapError, Permission};
 use arch::phys::PhysWindow;
@@ -25,7 +25,7 @@ use arch::trap::{self, Registers, Trap};
 use core::arch::global_asm;
 use core::fmt::Write;
 use heapless::Vec;
-use spin::{Mutex, Once};
+use spin::Once;
 use xen_abi::hypercall::Number;
 use xen_abi::memory::{
     self, ENTRIES_MAX, HYPERCALL_ENTRY_BYTES, MemoryMapEntry, MemoryMapRequest, hypercall_map,
@@ -37,8 +37,6 @@ global_asm!(include_str!("start.S"), boot_main = sym boot_main, options(att_synt
 const BOOT_MAPPED_END: u64 = 4 << 30;
 
 static INFO: Once<BootInfo> = Once::new();
-/// RAM that page tables may be taken from, until the runtime takes the rest.
-static TABLE_RAM: Mutex<RangeSet> = Mutex::new(RangeSet::empty());
 
 unsafe extern "Rust" {
     /// The runtime, defined by the app's `libos::entry!`.
@@ -78,7 +76,7 @@ fn prepare(
     }
     let kept = Kept::find(memory, &start_info, layout::image())?;
     let features = Features::detect();
-    let free = build_space(&memory_map, &kept, features)?;
+    build_space(&memory_map, &kept, features)?;
     cpu::enable_protection(features);
     Ok(BootInfo {
         hypervisor,
@@ -86,7 +84,6 @@ fn prepare(
         first_tsc,
         start_info,
         memory_map,
-        free: free.into_ranges(),
         boot_line: kept.boot_line,
         modules: kept.modules,
         modules_ignored: kept.modules_ignored,
@@ -117,44 +114,47 @@ fn ask_memory_map(
     Ok(hypercall_map(&buffer[..written * HYPERCALL_ENTRY_BYTES]).collect())
 }
 
-/// Makes the final tables and switches to them; gives the RAM that is free afterwards.
+/// Makes the final tables and switches to them; hands all free RAM to the frame allocator.
 fn build_space(
     memory_map: &[MemoryMapEntry],
     kept: &Kept,
     features: Features,
-) -> Result<RangeSet, BootError> {
+) -> Result<(), BootError> {
     let ram = RangeSet::ram(memory_map);
     let mut free = ram.clone();
     free.remove(page_zero());
     free.remove(layout::image());
     kept.pages.ranges().iter().for_each(|pages| free.remove(*pages));
 
-    let mut table_ram = free.clone();
     // Only what the boot tables map can hold the new ones.
-    if let Some(above) = PhysRange::new(BOOT_MAPPED_END, u64::MAX) {
-        table_ram.remove(above);
-    }
-    *TABLE_RAM.lock() = table_ram;
+    let boot_mapped = PhysRange::new(0, BOOT_MAPPED_END).unwrap_or_default();
+    let mut high = free.clone();
+    high.remove(boot_mapped);
+    high.ranges().iter().for_each(|range| free.remove(*range));
+    // SAFETY: free RAM, mapped by the boot tables.
+    unsafe { add_free(&free) };
 
-    // SAFETY: the frames come from RAM that is free and that the boot tables map one to one.
-    let tables = unsafe { IdentityTables::new(take_table_frame) };
     let pages_1g = features.contains(Features::PAGES_1G);
-    let space = AddressSpace::new(tables, pages_1g).map_err(|_| BootError::NoRam)?;
+    let space = AddressSpace::new(IdentityTables, pages_1g).map_err(|_| BootError::NoRam)?;
     let space = map_all(space, &ram, kept).map_err(BootError::Paging)?;
     // SAFETY: the image is mapped as by the boot tables, but for the stacks' guards, and all RAM too.
     unsafe { kernel::install(space) };
 
-    // What the tables took lies below what is left, range by range.
-    let left = core::mem::take(&mut *TABLE_RAM.lock());
-    let mut rest = RangeSet::default();
-    left.ranges().iter().for_each(|range| rest.add(*range));
-    for range in free.ranges() {
-        if let Some(above) = PhysRange::new(range.start().max(BOOT_MAPPED_END), range.end()) {
-            rest.add(above);
-        }
+    high.add(layout::boot_tables());
+    // SAFETY: free RAM, mapped by the final tables, which have replaced the boot tables.
+    unsafe { add_free(&high) };
+    if frames::free_bytes() == 0 { Err(BootError::NoRam) } else { Ok(()) }
+}
+
+/// Hands RAM to the frame allocator.
+///
+/// # Safety
+/// As for [`frames::add`], for each of the ranges.
+unsafe fn add_free(ram: &RangeSet) {
+    for range in ram.ranges() {
+        // SAFETY: the caller's word. An error is impossible: the ranges are whole pages and disjoint.
+        let _ = unsafe { frames::add(*range) };
     }
-    rest.add(layout::boot_tables());
-    if rest.ranges().is_empty() { Err(BootError::NoRam) } else { Ok(rest) }
 }
 
 /// The plan, in words: docs/memory.md.
@@ -179,14 +179,6 @@ fn map_all(
 
 fn page_zero() -> PhysRange {
     PhysRange::from_len(0, PAGE_BYTES).unwrap_or_default()
-}
-
-/// The lowest free frame.
-fn take_table_frame() -> Option<PhysAddr> {
-    let mut free = TABLE_RAM.lock();
-    let start = free.ranges().first()?.start();
-    free.remove(PhysRange::from_len(start, PAGE_BYTES)?);
-    Some(PhysAddr::new(start))
 }
 
 /// Reports a trap until the runtime takes over.

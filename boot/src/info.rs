@@ -1,14 +1,11 @@
 //! What boot found out, for the runtime.
 
-use arch::addr::PhysRange;
 use arch::cpu::Features;
 use heapless::Vec;
 use xen_abi::identity::XenVersion;
 use xen_abi::memory::{ENTRIES_MAX, MemoryMapEntry};
 use xen_abi::start_info::StartInfo;
 
-/// Pieces of free RAM that are kept account of.
-pub const FREE_RANGES_MAX: usize = 160;
 /// Modules that are kept account of; Xen's toolstack gives two at the most.
 pub const MODULES_MAX: usize = 16;
 
@@ -50,8 +47,6 @@ pub struct BootInfo {
     pub start_info: StartInfo,
     /// The memory map as it was given.
     pub memory_map: Vec<MemoryMapEntry, ENTRIES_MAX>,
-    /// RAM that no one uses: for the heap and for pages. In address order, whole pages.
-    pub free: Vec<PhysRange, FREE_RANGES_MAX>,
     /// The boot line.
     pub boot_line: &'static [u8],
     /// Modules (`ramdisk=`).

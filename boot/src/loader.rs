@@ -31,8 +31,8 @@ pub enum BootError {
     StartInfo(StartInfoError),
     /// A part that start_info points at does not lie where it can be read.
     Outside(&'static str, OutsideWindow),
-    /// A part that start_info points at overlaps the image.
-    OverImage(&'static str, PhysRange),
+    /// A part that start_info points at overlaps the image or page zero.
+    InTheWay(&'static str, PhysRange),
     /// More entries in the memory map than a machine has.
     MemoryMapLength(u32),
     /// There is no memory map.
@@ -51,7 +51,9 @@ impl fmt::Display for BootError {
                 f,
                 "{what} at {start:#x} ({len_bytes} bytes) lies outside of memory that can be read"
             ),
-            Self::OverImage(what, range) => write!(f, "{what} at {range} overlaps the image"),
+            Self::InTheWay(what, range) => {
+                write!(f, "{what} at {range} overlaps the image or page zero")
+            }
             Self::MemoryMapLength(entries) => {
                 write!(f, "the memory map has {entries} entries, more than {ENTRIES_MAX}")
             }
@@ -138,17 +140,18 @@ impl Follow {
         what: &'static str,
         addr: u64,
         len_bytes: u64,
-        pages: &mut RangeSet,
+        kept: &mut RangeSet,
     ) -> Result<&'static [u8], BootError> {
         if len_bytes == 0 {
             return Ok(&[]);
         }
         let bytes = self.memory.bytes(addr, len_bytes).map_err(|at| BootError::Outside(what, at))?;
         if let Some(range) = PhysRange::from_len(addr, len_bytes) {
-            if range.whole_pages_around().overlaps(self.image) {
-                return Err(BootError::OverImage(what, range));
+            let pages = range.whole_pages_around();
+            if pages.overlaps(self.image) || pages.start() == 0 {
+                return Err(BootError::InTheWay(what, range));
             }
-            pages.add(range.whole_pages_around());
+            kept.add(pages);
         }
         Ok(bytes)
     }
@@ -256,7 +259,7 @@ mod tests {
         let info = start_info(memory, BASE).unwrap();
         let image = PhysRange::new(0x10_0000, 0x20_2001).unwrap();
         let refused = Kept::find(memory, &info, image).map(|_| ());
-        assert!(matches!(refused, Err(BootError::OverImage(..))), "{refused:?}");
+        assert!(matches!(refused, Err(BootError::InTheWay(..))), "{refused:?}");
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! The map comes from outside, so it may overlap itself, be out of order or overflow. Whatever it says,
 //! a page counts as RAM only if some entry calls it RAM and no entry calls it anything else.
 
-use crate::info::FREE_RANGES_MAX;
 use arch::addr::PhysRange;
 use heapless::Vec;
 use xen_abi::memory::{MemoryKind, MemoryMapEntry};
+
+/// Ranges that a set holds: more than a memory map has entries.
+const FREE_RANGES_MAX: usize = 160;
 
 /// Ranges in address order that share no byte and do not touch.
 #[derive(Clone, Default, Debug)]
@@ -15,11 +17,6 @@ pub struct RangeSet {
 }
 
 impl RangeSet {
-    /// No range.
-    pub const fn empty() -> Self {
-        Self { ranges: Vec::new() }
-    }
-
     /// All whole pages of RAM in the memory map.
     pub fn ram(map: &[MemoryMapEntry]) -> Self {
         let mut set = Self::default();
@@ -40,11 +37,6 @@ impl RangeSet {
     /// The ranges.
     pub fn ranges(&self) -> &[PhysRange] {
         &self.ranges
-    }
-
-    /// The ranges, taken out.
-    pub fn into_ranges(self) -> Vec<PhysRange, FREE_RANGES_MAX> {
-        self.ranges
     }
 
     /// Whether all of `range` is in one range of the set.

@@ -13,7 +13,7 @@
  *   1. Read the time stamp counter before all else: it is "the domain's first instruction".
  *   2. Refuse a start_info without its magic, and a CPU without long mode or no-execute.
  *   3. Build boot tables: the first 4 GiB one to one, read/write and no-execute, but
- *      the image: text read/execute, rodata read, page zero absent. Nothing is writable and executable.
+ *      the image: text read/execute, rodata read. Nothing is writable and executable.
  *   4. Enter long mode, make the canary, call boot_main.
  *
  * At the call of boot_main
@@ -113,7 +113,8 @@ boot_map_low_memory:
 
 /*
  * Replaces the large pages that hold the image by tables of small ones, with the rights of each part.
- * Everything else in them stays read/write, but page zero, which goes. Clobbers eax, ecx, edx, esi, edi.
+ * Everything else in them stays read/write: page zero too, where QEMU puts its memory map. Clobbers
+ * eax, ecx, edx, esi, edi.
  */
 boot_map_image:
         movl    $__text, %eax
@@ -143,15 +144,7 @@ boot_map_image:
         incl    %ecx
         cmpl    $__image_end, %eax
         jb      1b
-        /* Page zero lies in the first table when the image begins in the first 2 MiB. */
-        cmpl    $0x200000, %eax
-        jb      5f
-        movl    $__text, %ecx
-        shrl    $21, %ecx
-        jnz     5f
-        movl    $0, __boot_pt
-        movl    $0, __boot_pt + 4
-5:      ret
+        ret
 
 /*
  * Says why (esi: text) on the debug port and on the first serial port, and ends the domain as crashed.
@@ -284,8 +277,8 @@ boot_make_canary:
         .balign 8
 boot_gdt:
         .quad   0
-        .quad   0x00af9a000000ffff          /* code, 64 bit */
-        .quad   0x00cf92000000ffff          /* data */
+        .quad   0x00af9b000000ffff          /* code, 64 bit; accessed, for the CPU cannot */
+        .quad   0x00cf93000000ffff          /* data; write that bit into rodata */
 boot_gdt_pointer:
         .word   . - boot_gdt - 1
         .long   boot_gdt

@@ -73,6 +73,11 @@ pub fn print(text: fmt::Arguments<'_>) {
     }
 }
 
+/// Writes text and a newline, as [`print`] does.
+pub fn print_line(text: fmt::Arguments<'_>) {
+    print(format_args!("{text}\n"));
+}
+
 impl State {
     /// Moves what fits from the queue to where it goes.
     fn flush(&mut self) {
@@ -200,7 +205,5 @@ macro_rules! print {
 #[macro_export]
 macro_rules! println {
     () => { $crate::console::print(::core::format_args!("\n")) };
-    ($format:literal $($rest:tt)*) => {
-        $crate::console::print(::core::format_args!(::core::concat!($format, "\n") $($rest)*))
-    };
+    ($($text:tt)*) => { $crate::console::print_line(::core::format_args!($($text)*)) };
 }

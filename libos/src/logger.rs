@@ -79,18 +79,18 @@ impl Filter {
 
     /// The most talkative level of all.
     pub fn highest(&self) -> LevelFilter {
-        self.modules.iter().map(|(_, level)| *level).fold(self.all_others, LevelFilter::max)
+        self.modules.iter().map(|(_, level)| *level).fold(self.all_others, core::cmp::max)
     }
 }
 
 #[cfg(xenios_kernel)]
-pub use sink::install;
+pub use sink::{install, set_filter};
 
 #[cfg(xenios_kernel)]
 mod sink {
     use super::Filter;
     use crate::{console, time};
-    use log::{Log, Metadata, Record};
+    use log::{LevelFilter, Log, Metadata, Record};
     use spin::Once;
 
     struct Logger;
@@ -98,17 +98,22 @@ mod sink {
     static LOGGER: Logger = Logger;
     static FILTER: Once<Filter> = Once::new();
 
-    /// Starts logging to the console.
-    pub fn install(filter: Filter) {
-        log::set_max_level(filter.highest());
-        FILTER.call_once(|| filter);
+    /// Starts logging to the console, at the default level until [`set_filter`].
+    pub fn install() {
+        log::set_max_level(LevelFilter::Info);
         // An error says that there is a logger already: this one, as no one else sets any.
         let _ = log::set_logger(&LOGGER);
     }
 
+    /// Sets the levels, once.
+    pub fn set_filter(filter: Filter) {
+        log::set_max_level(filter.highest());
+        FILTER.call_once(|| filter);
+    }
+
     impl Log for Logger {
         fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            FILTER.get().is_some_and(|filter| filter.lets_through(metadata))
+            FILTER.get().is_none_or(|filter| filter.lets_through(metadata))
         }
 
         fn log(&self, record: &Record<'_>) {

@@ -9,7 +9,7 @@ use crate::app::{Env, Outcome};
 use crate::boot_line::BootLine;
 use crate::logger::{self, Filter};
 use crate::memory::Memory;
-use crate::{console, crash, exec, heap, pages, platform};
+use crate::{console, crash, exec, heap, platform};
 use boot::BootInfo;
 use core::future::Future;
 use xen::{Native, attach};
@@ -23,6 +23,7 @@ where
 {
     platform::init(info);
     crash::install();
+    logger::install();
     start_heap(info);
     platform::start_clock(info);
     start_console(info);
@@ -41,7 +42,6 @@ where
 
 fn start_heap(info: &BootInfo) {
     let (key, _) = arch::entropy::word(info.features);
-    pages::init(&info.free);
     heap::init(key);
 }
 
@@ -61,7 +61,7 @@ fn start_console(info: &BootInfo) {
 fn environment(info: &'static BootInfo) -> Result<Env, crate::Error> {
     let boot_line = BootLine::parse(info.boot_line)?;
     let filter = boot_line.option("logs").map_or(Ok(Filter::default()), Filter::parse)?;
-    logger::install(filter);
+    logger::set_filter(filter);
     log_what_was_found(info);
     let memory = Memory { map: info.memory_map.to_vec() };
     Ok(Env { boot_line, memory, boot: info })

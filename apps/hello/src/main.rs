@@ -10,7 +10,7 @@ libos::entry!(main);
 async fn main(env: Env) -> Result<(), Error> {
     let since_boot = time::since_boot();
     println!("Hello, {}!", env.boot_line().option("name").unwrap_or("world"));
-    println!("first instruction to this line: {} us", since_boot.as_micros());
+    println!("first instruction to this line: {} us", since_boot.as_nanos() as u64 / 1000);
     println!("hypervisor: {}", env.hypervisor());
     println!("cpu features in use: {}", env.cpu_features());
     println!("canaries cover: {}", env.canary_coverage());

@@ -10,89 +10,92 @@ pub use kernel::install;
 mod kernel {
     use crate::addr::VirtAddr;
     use crate::layout::{IstStack, ist_stack};
-    use crate::trap;
-    use spin::Once;
+    use crate::trap::{self, STACK_SMASH_VECTOR};
+    use core::cell::UnsafeCell;
     use x86_64::PrivilegeLevel;
-    use x86_64::instructions::tables::load_tss;
+    use x86_64::instructions::tables::{lidt, load_tss};
     use x86_64::registers::segmentation::{CS, DS, ES, SS, Segment};
+    use x86_64::structures::DescriptorTablePointer;
     use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
-    use x86_64::structures::idt::{Entry, InterruptDescriptorTable};
+    use x86_64::structures::idt::{Entry, HandlerFunc};
     use x86_64::structures::tss::TaskStateSegment;
 
-    static TSS: Once<TaskStateSegment> = Once::new();
-    static GDT: Once<GlobalDescriptorTable> = Once::new();
-    static IDT: Once<InterruptDescriptorTable> = Once::new();
+    const CODE: SegmentSelector = SegmentSelector::new(1, PrivilegeLevel::Ring0);
+    const DATA: SegmentSelector = SegmentSelector::new(2, PrivilegeLevel::Ring0);
+    const TASK: SegmentSelector = SegmentSelector::new(3, PrivilegeLevel::Ring0);
+
+    /// Vectors that have an entry: up to the one that a smashed stack raises.
+    const VECTORS: usize = STACK_SMASH_VECTOR as usize + 1;
+
+    /// The tables, filled in place: the CPU reads them from then on.
+    struct Tables {
+        task: UnsafeCell<TaskStateSegment>,
+        segments: UnsafeCell<GlobalDescriptorTable>,
+        interrupts: UnsafeCell<[Entry<HandlerFunc>; VECTORS]>,
+    }
+
+    // SAFETY: written once, by `install`, before anything else can run.
+    unsafe impl Sync for Tables {}
+
+    static TABLES: Tables = Tables {
+        task: UnsafeCell::new(TaskStateSegment::new()),
+        segments: UnsafeCell::new(GlobalDescriptorTable::new()),
+        interrupts: UnsafeCell::new([Entry::missing(); VECTORS]),
+    };
 
     /// Loads the final GDT, TSS and IDT. From here on a fault is reported.
     ///
     /// # Safety
     /// Called once, on the main stack, interrupts off; the stacks of `layout` are mapped.
     pub unsafe fn install() {
-        let tss = TSS.call_once(task_state);
-        let gdt = GDT.call_once(|| {
-            let mut gdt = GlobalDescriptorTable::new();
-            gdt.append(Descriptor::kernel_code_segment());
-            gdt.append(Descriptor::kernel_data_segment());
-            gdt.append(Descriptor::tss_segment(tss));
-            gdt
-        });
-        let idt = IDT.call_once(interrupt_table);
-        gdt.load();
-        // SAFETY: the selectors are those of the three descriptors just made, in that order.
+        // SAFETY: called once, so this is the only reference that writes; none is made later.
+        let (task, segments, interrupts) = unsafe {
+            let segments = &mut *TABLES.segments.get();
+            (&mut *TABLES.task.get(), segments, &mut *TABLES.interrupts.get())
+        };
+        for stack in [
+            IstStack::DoubleFault,
+            IstStack::Nmi,
+            IstStack::MachineCheck,
+            IstStack::PageFault,
+            IstStack::Fault,
+        ] {
+            task.interrupt_stack_table[stack as usize - 1] = VirtAddr::new(ist_stack(stack).end());
+        }
+        segments.append(Descriptor::kernel_code_segment());
+        segments.append(Descriptor::kernel_data_segment());
+        segments.append(Descriptor::tss_segment(task));
+        segments.load();
+        // SAFETY: the selectors are those of the three descriptors just appended, in that order.
         unsafe {
             CS::set_reg(CODE);
-            let data = SegmentSelector::new(2, PrivilegeLevel::Ring0);
-            DS::set_reg(data);
-            ES::set_reg(data);
-            SS::set_reg(data);
-            load_tss(SegmentSelector::new(3, PrivilegeLevel::Ring0));
+            DS::set_reg(DATA);
+            ES::set_reg(DATA);
+            SS::set_reg(DATA);
+            load_tss(TASK);
         }
-        idt.load();
+        for vector in (0..32).chain([STACK_SMASH_VECTOR]) {
+            // SAFETY: the stub exists for this vector and never returns; its stack was set above.
+            unsafe {
+                interrupts[usize::from(vector)]
+                    .set_handler_addr(trap::stub(vector))
+                    .set_stack_index(stack_for(vector) as u16 - 1);
+            }
+        }
+        let limit = (size_of_val(interrupts) - 1) as u16;
+        let base = VirtAddr::from_ptr(interrupts.as_ptr());
+        // SAFETY: the table is static and its entries are valid or absent.
+        unsafe { lidt(&DescriptorTablePointer { limit, base }) };
     }
 
-    const CODE: SegmentSelector = SegmentSelector::new(1, PrivilegeLevel::Ring0);
-
-    fn task_state() -> TaskStateSegment {
-        use IstStack::{DoubleFault, Fault, MachineCheck, Nmi, PageFault};
-        let mut tss = TaskStateSegment::new();
-        for stack in [DoubleFault, Nmi, MachineCheck, PageFault, Fault] {
-            tss.interrupt_stack_table[stack as usize - 1] = VirtAddr::new(ist_stack(stack).end());
+    /// The stack that a vector's handler runs on (Intel SDM volume 3, table 6-1 names the vectors).
+    fn stack_for(vector: u8) -> IstStack {
+        match vector {
+            2 => IstStack::Nmi,
+            8 => IstStack::DoubleFault,
+            14 => IstStack::PageFault,
+            18 => IstStack::MachineCheck,
+            _ => IstStack::Fault,
         }
-        tss
-    }
-
-    /// Points one entry at the stub of `vector`.
-    fn set<F>(entry: &mut Entry<F>, vector: u8, stack: IstStack) {
-        // SAFETY: the stub exists for this vector and never returns; its stack index is one that
-        // `task_state` fills.
-        unsafe {
-            entry.set_handler_addr(trap::stub(vector)).set_stack_index(stack as u16 - 1);
-        }
-    }
-
-    fn interrupt_table() -> InterruptDescriptorTable {
-        use IstStack::Fault;
-        let mut idt = InterruptDescriptorTable::new();
-        set(&mut idt.divide_error, 0, Fault);
-        set(&mut idt.debug, 1, Fault);
-        set(&mut idt.non_maskable_interrupt, 2, IstStack::Nmi);
-        set(&mut idt.breakpoint, 3, Fault);
-        set(&mut idt.overflow, 4, Fault);
-        set(&mut idt.bound_range_exceeded, 5, Fault);
-        set(&mut idt.invalid_opcode, 6, Fault);
-        set(&mut idt.device_not_available, 7, Fault);
-        set(&mut idt.double_fault, 8, IstStack::DoubleFault);
-        set(&mut idt.invalid_tss, 10, Fault);
-        set(&mut idt.segment_not_present, 11, Fault);
-        set(&mut idt.stack_segment_fault, 12, Fault);
-        set(&mut idt.general_protection_fault, 13, Fault);
-        set(&mut idt.page_fault, 14, IstStack::PageFault);
-        set(&mut idt.x87_floating_point, 16, Fault);
-        set(&mut idt.alignment_check, 17, Fault);
-        set(&mut idt.machine_check, 18, IstStack::MachineCheck);
-        set(&mut idt.simd_floating_point, 19, Fault);
-        set(&mut idt.virtualization, 20, Fault);
-        set(&mut idt[trap::STACK_SMASH_VECTOR], trap::STACK_SMASH_VECTOR, Fault);
-        idt
     }
 }

@@ -10,33 +10,19 @@ use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::{PageTable, PhysFrame};
 
-/// Gives frames for page tables; changed once, when the runtime's frame allocator takes over.
-pub type FrameSource = fn() -> Option<PhysAddr>;
-
-/// Page tables in RAM that is mapped one to one.
-pub struct IdentityTables {
-    source: FrameSource,
-}
-
-impl IdentityTables {
-    /// Tables in frames that `source` gives.
-    ///
-    /// # Safety
-    /// Each frame given is RAM mapped one to one and writable, and is used by no one else.
-    pub unsafe fn new(source: FrameSource) -> Self {
-        Self { source }
-    }
-}
+/// Page tables in frames of the kernel's free RAM, which is mapped one to one.
+#[derive(Debug, Default)]
+pub struct IdentityTables;
 
 impl TableMemory for IdentityTables {
     fn allocate(&mut self) -> Option<PhysAddr> {
-        let frame = (self.source)()?;
+        let frame = PhysAddr::new(crate::frames::allocate(1, 1)?.start());
         *self.table_mut(frame) = PageTable::new();
         Some(frame)
     }
 
     fn table(&self, at: PhysAddr) -> &PageTable {
-        // SAFETY: `at` came from the source, whose frames are mapped one to one and ours alone.
+        // SAFETY: `at` came from `allocate`: a frame of RAM that is mapped one to one and ours alone.
         unsafe { &*core::ptr::with_exposed_provenance(at.as_u64() as usize) }
     }
 
@@ -58,16 +44,6 @@ pub unsafe fn install(space: AddressSpace<IdentityTables>) {
     // SAFETY: the caller vouches for the space.
     unsafe { Cr3::write(root, Cr3Flags::empty()) };
     *SPACE.lock() = Some(space);
-}
-
-/// From now on table frames come from `source`.
-///
-/// # Safety
-/// As for [`IdentityTables::new`].
-pub unsafe fn set_frame_source(source: FrameSource) {
-    if let Some(space) = SPACE.lock().as_mut() {
-        space.memory_mut().source = source;
-    }
 }
 
 /// Maps `range` read and write, one to one: for pages of the hypervisor's that lie outside of RAM.
