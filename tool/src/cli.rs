@@ -36,6 +36,24 @@ it, and 130 after Ctrl-C. Addresses in a crash report are shown with the functio
   cargo xenios test --host-only        what needs no Xen
   cargo xenios test --xen-only --filter console")]
     Test(Test),
+    /// Make a fresh app that builds and runs as it is
+    #[command(after_help = "Examples:
+  cargo xenios new web                 in the checkout: apps/web
+  cargo xenios new web --path ~/web    on its own, with this checkout as dependency")]
+    New(New),
+    /// Show what takes the bytes of an image
+    #[command(after_help = "Examples:
+  cargo xenios size hello")]
+    Size(Size),
+    /// Measure in counted time, where figures repeat on any machine
+    #[command(after_help = "Examples:
+  cargo xenios bench boot              size, least memory, and times of a start
+  cargo xenios bench boot --app dns --repeat 20")]
+    Bench(Bench),
+    /// Build the documentation
+    #[command(after_help = "Examples:
+  cargo xenios doc --open")]
+    Doc(Doc),
     /// Check the style rules that no compiler knows
     #[command(after_help = "Examples:
   cargo xenios tidy                    prints FILE:LINE: what is wrong; silent if all is well")]
@@ -141,6 +159,61 @@ pub struct Test {
     /// The lab's machine.
     #[command(flatten)]
     pub machine: Machine,
+}
+
+/// `cargo xenios new`.
+#[derive(Args)]
+pub struct New {
+    /// The app's name
+    pub name: String,
+    /// The folder for it
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
+}
+
+/// `cargo xenios size`.
+#[derive(Args)]
+pub struct Size {
+    /// The app
+    pub app: String,
+    /// How to build it.
+    #[command(flatten)]
+    pub profile: Profile,
+}
+
+/// `cargo xenios bench`.
+#[derive(Args)]
+pub struct Bench {
+    /// What to measure
+    #[arg(value_enum)]
+    pub what: BenchWhat,
+    /// The app to measure
+    #[arg(long, default_value = "hello")]
+    pub app: String,
+    /// How often it is started
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub repeat: u32,
+    /// The guest's memory in MiB, for the times
+    #[arg(long, value_name = "MIB", default_value_t = crate::cmd::build::MEMORY_MIB)]
+    pub memory: u32,
+    /// How to build it.
+    #[command(flatten)]
+    pub profile: Profile,
+}
+
+/// What can be measured.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BenchWhat {
+    /// A guest's start.
+    Boot,
+}
+
+/// `cargo xenios doc`.
+#[derive(Args)]
+pub struct Doc {
+    /// Show it in the browser
+    #[arg(long)]
+    pub open: bool,
 }
 
 /// `cargo xenios lab`.

@@ -1,8 +1,12 @@
 //! One module a verb.
 
+mod bench;
 pub mod build;
+mod doc;
 mod lab;
+mod new;
 mod run;
+mod size;
 mod test;
 
 use crate::cli::{Cli, Verb};
@@ -16,6 +20,10 @@ pub fn run(cli: Cli) -> Result<u8> {
         Verb::Run(options) => run::run(&options),
         Verb::Test(options) => test::run(&options),
         Verb::Tidy => tidy(),
+        Verb::New(options) => new::run(&options),
+        Verb::Size(options) => size::run(&options),
+        Verb::Bench(options) => bench::run(&options),
+        Verb::Doc(options) => doc::run(&options),
         Verb::Lab(options) => lab::run(&options),
     }
 }
