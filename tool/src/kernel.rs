@@ -4,6 +4,7 @@
 //! their own. The triple is named all the same: then the flags here do not reach build scripts and
 //! procedural macros, which run on the host.
 
+use crate::hardened;
 use crate::workspace::{App, cargo, checkout};
 use qemu_xen_tests::{Context, Error, Result};
 use std::collections::BTreeSet;
@@ -12,6 +13,18 @@ use std::process::{Command, Stdio};
 
 /// The triple that images are built for.
 pub const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// The target of hardened images; its description is a file of that name beside this package.
+const HARDENED_TARGET: &str = "x86_64-xenios";
+
+/// How to build images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// With or without optimisation.
+    pub profile: Profile,
+    /// With a library of our own making.
+    pub hardened: bool,
+}
 
 /// With or without optimisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,24 +46,41 @@ impl Profile {
 }
 
 /// Builds programs, all of one workspace, in one go; gives the linked files, in order.
-pub fn build(apps: &[App], profile: Profile) -> Result<Vec<PathBuf>> {
+pub fn build(apps: &[App], options: Options) -> Result<Vec<PathBuf>> {
     let Some(first) = apps.first() else { return Ok(Vec::new()) };
-    let folder = target_directory(first);
-    run(cargo_command("build", apps, profile, &folder)?, apps)?;
-    let folder = folder.join(TRIPLE).join(profile.folder());
+    let root = checkout()?;
+    let mut target = PathBuf::from(TRIPLE);
+    let mut folder = "build";
+    let mut more_flags: &[&str] = &[];
+    let mut rustc = None;
+    if options.hardened {
+        target = root.join("tool").join(format!("{HARDENED_TARGET}.json"));
+        folder = "build-hardened";
+        more_flags = &["--cfg=xenios_hardened"];
+        rustc = hardened::toolchain()?.rustc;
+    }
+    let folder = first.target_directory.join("xenios").join(folder);
+    let mut command = cargo_command("build", apps, options.profile, &target, more_flags)?;
+    command.arg("--target-dir").arg(&folder);
+    if options.hardened {
+        command.args(["-Zjson-target-spec", "-Zbuild-std=core,alloc"]);
+    }
+    if let Some(rustc) = rustc {
+        command.env("RUSTC", rustc);
+    }
+    run(command, apps)?;
+    let triple = target.file_stem().unwrap_or_default();
+    let folder = folder.join(triple).join(options.profile.folder());
     Ok(apps.iter().map(|app| folder.join(&app.name)).collect())
 }
 
 /// Runs clippy over programs, with the flags of an image; a warning is an error.
 pub fn lint(apps: &[App]) -> Result<()> {
     let Some(first) = apps.first() else { return Ok(()) };
-    let mut command = cargo_command("clippy", apps, Profile::Dev, &target_directory(first))?;
-    command.args(["--quiet", "--", "-Dwarnings"]);
+    let mut command = cargo_command("clippy", apps, Profile::Dev, Path::new(TRIPLE), &[])?;
+    let folder = first.target_directory.join("xenios").join("build");
+    command.arg("--target-dir").arg(folder).args(["--quiet", "--", "-Dwarnings"]);
     run(command, apps)
-}
-
-fn target_directory(app: &App) -> PathBuf {
-    app.target_directory.join("xenios").join("build")
 }
 
 fn run(mut command: Command, apps: &[App]) -> Result<()> {
@@ -67,14 +97,15 @@ fn cargo_command(
     verb: &str,
     apps: &[App],
     profile: Profile,
-    target_directory: &Path,
+    target: &Path,
+    more_flags: &[&str],
 ) -> Result<Command> {
     let mut command = Command::new(cargo());
     command.arg(verb);
     if let Some(first) = apps.first() {
         command.arg("--manifest-path").arg(&first.manifest);
     }
-    command.args(["--target", TRIPLE]).arg("--target-dir").arg(target_directory);
+    command.arg("--target").arg(target);
     if profile == Profile::Release {
         command.arg("--release");
     }
@@ -85,7 +116,9 @@ fn cargo_command(
     for app in apps {
         command.args(["--bin", &app.name]);
     }
-    command.env("CARGO_ENCODED_RUSTFLAGS", flags(&checkout()?)?.join("\u{1f}"));
+    let mut flags = flags(&checkout()?)?;
+    flags.extend(more_flags.iter().map(ToString::to_string));
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     // The stack protector is not stable yet; nothing else here needs this.
     command.env("RUSTC_BOOTSTRAP", "1");
     for name in ["RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
@@ -104,7 +137,7 @@ pub fn flags(root: &Path) -> Result<Vec<String>> {
         "-Cno-redzone=yes",
         "-Zstack-protector=strong",
         "--cfg=xenios_kernel",
-        "--check-cfg=cfg(xenios_kernel)",
+        "--check-cfg=cfg(xenios_kernel, xenios_hardened)",
         "--cfg=getrandom_backend=\"custom\"",
         "-Clinker-flavor=ld.lld",
     ]

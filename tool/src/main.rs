@@ -3,6 +3,7 @@
 
 mod cli;
 mod cmd;
+mod hardened;
 mod image;
 mod kernel;
 mod symbols;

@@ -2,7 +2,7 @@
 
 use crate::cli;
 use crate::image;
-use crate::kernel::{self, Profile};
+use crate::kernel::{self, Options, Profile};
 use crate::workspace::{App, find_app};
 use qemu_xen_tests::xl::{Config, OnEnd};
 use qemu_xen_tests::{Context, Result};
@@ -46,8 +46,11 @@ pub fn build(name: &str, profile: &cli::Profile) -> Result<Built> {
 
 /// Builds several apps of one workspace with one run of cargo.
 pub fn build_all(apps: Vec<App>, profile: &cli::Profile) -> Result<Vec<Built>> {
-    let chosen = if profile.dev { Profile::Dev } else { Profile::Release };
-    let linked = kernel::build(&apps, chosen)?;
+    let options = Options {
+        profile: if profile.dev { Profile::Dev } else { Profile::Release },
+        hardened: profile.hardened,
+    };
+    let linked = kernel::build(&apps, options)?;
     apps.into_iter().zip(linked).map(|(app, linked)| finish(app, &linked)).collect()
 }
 
