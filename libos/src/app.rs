@@ -14,7 +14,6 @@ pub type Error = Box<dyn core::error::Error + Send + Sync>;
 pub struct Env {
     pub(crate) boot_line: BootLine,
     pub(crate) memory: Memory,
-    #[cfg(xenios_kernel)]
     pub(crate) boot: &'static boot::BootInfo,
 }
 
@@ -33,10 +32,7 @@ impl Env {
     pub fn memory(&self) -> &Memory {
         &self.memory
     }
-}
 
-#[cfg(xenios_kernel)]
-impl Env {
     /// Who is below us, and its version.
     pub fn hypervisor(&self) -> crate::platform::HypervisorName {
         crate::platform::HypervisorName::ask(self.boot)
@@ -109,24 +105,9 @@ impl<T: Outcome, E: fmt::Display> Outcome for Result<T, E> {
 #[macro_export]
 macro_rules! entry {
     ($main:path) => {
-        #[cfg(xenios_kernel)]
         #[unsafe(no_mangle)]
         fn libos_start(info: &'static $crate::boot::BootInfo) -> ! {
             $crate::start::start(info, $main)
-        }
-
-        // Built without `cargo xenios`, an app is a program that says how to build it.
-        #[cfg(not(xenios_kernel))]
-        extern crate std;
-        #[cfg(not(xenios_kernel))]
-        #[unsafe(no_mangle)]
-        extern "C" fn main(_argc: i32, _argv: *const *const u8) -> i32 {
-            let _ = $main;
-            std::eprintln!(
-                "{} is a Xenios app: build it with `cargo xenios build {0}`, start it with `cargo xenios run {0}`",
-                ::core::env!("CARGO_PKG_NAME")
-            );
-            1
         }
     };
 }

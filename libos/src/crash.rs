@@ -17,6 +17,9 @@ use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
 use xen_abi::sched::ShutdownReason;
 
+/// A word of freed heap memory.
+const POISON_WORD: u64 = u64::from_ne_bytes([heap::POISON; 8]);
+
 /// Reports begun so far.
 static REPORTS: AtomicU32 = AtomicU32::new(0);
 
@@ -31,6 +34,9 @@ fn on_trap(trap: &Trap<'_>) -> ! {
     if begin() {
         let _ = writeln!(CrashWriter, "\nxenios: crash: {}", trap.cause);
         let _ = write!(CrashWriter, "{}", Registers(frame));
+        if Registers(frame).any(|value| value == POISON_WORD) {
+            let _ = writeln!(CrashWriter, "a register holds the poison of freed heap memory");
+        }
         if trap.cause == arch::trap::Cause::StackSmashed {
             // The trap was raised by a call: its return address says which function it was.
             let smashed = backtrace_from(frame.rsp.wrapping_sub(8)).next();
@@ -53,7 +59,7 @@ fn on_heap_fault(fault: &heap::HeapFault) -> ! {
 #[panic_handler]
 fn on_panic(info: &PanicInfo<'_>) -> ! {
     if begin() {
-        match heap::last_failure() {
+        match out_of_memory(info) {
             Some(failure) => {
                 let _ = writeln!(CrashWriter, "\nxenios: crash: {failure}");
             }
@@ -64,6 +70,30 @@ fn on_panic(info: &PanicInfo<'_>) -> ! {
         frames(backtrace());
     }
     end()
+}
+
+/// What was asked and what is left, if the panic is that of an allocation that failed: the standard
+/// library's handler says so in a message that begins like this.
+fn out_of_memory(info: &PanicInfo<'_>) -> Option<heap::OutOfMemory> {
+    let mut prefix = Prefix { rest: "memory allocation of ", matches: true };
+    // Writing to a `Prefix` cannot fail.
+    let _ = write!(prefix, "{}", info.message());
+    if prefix.matches && prefix.rest.is_empty() { heap::out_of_memory() } else { None }
+}
+
+/// Compares what is written with the beginning of a text.
+struct Prefix {
+    rest: &'static str,
+    matches: bool,
+}
+
+impl Write for Prefix {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let len = text.len().min(self.rest.len());
+        self.matches &= text.as_bytes()[..len] == self.rest.as_bytes()[..len];
+        self.rest = self.rest.get(len..).unwrap_or("");
+        Ok(())
+    }
 }
 
 /// Whether this is the first report. A second one says where the first went wrong, a third nothing.

@@ -8,11 +8,13 @@
 //! An app knows this crate alone, and begins with [`entry!`].
 #![no_std]
 #![deny(unsafe_code)]
+#![cfg_attr(not(xenios_kernel), allow(dead_code, reason = "its users exist in a kernel only"))]
 
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(xenios_kernel)]
 mod app;
 pub mod boot_line;
 #[cfg(xenios_kernel)]
@@ -25,7 +27,6 @@ mod exec;
 pub mod heap;
 mod logger;
 pub mod memory;
-pub mod pages;
 #[cfg(xenios_kernel)]
 mod platform;
 #[cfg(xenios_kernel)]
@@ -33,7 +34,19 @@ mod platform;
 pub mod start;
 pub mod time;
 
+#[cfg(xenios_kernel)]
 pub use app::{Env, Error, Outcome, Status};
 #[doc(hidden)]
 pub use boot;
 pub use log;
+
+/// Says how an app is built, where it is built as if it were a program of the host's.
+#[cfg(not(xenios_kernel))]
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        ::core::compile_error!(
+            "this is a Xenios app: build it with `cargo xenios build`, start it with `cargo xenios run`"
+        );
+    };
+}

@@ -29,7 +29,8 @@ pub fn word(features: Features) -> (u64, Quality) {
         (None, Some(_)) => Quality::Random,
         (None, None) => Quality::Jitter,
     };
-    let mut state = jitter();
+    // Reading the counter may leave for the hypervisor each time: many readings only where needed.
+    let mut state = if quality == Quality::Jitter { jitter() } else { tsc::read() };
     for part in [seed, random].into_iter().flatten() {
         state = mix(state ^ part);
     }

@@ -35,10 +35,11 @@ pub struct TrapFrame {
 /// All registers of a frame as text, three a line.
 pub struct Registers<'a>(pub &'a TrapFrame);
 
-impl fmt::Display for Registers<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Registers<'_> {
+    /// The general registers by name, in the order in which they are printed.
+    fn named(&self) -> [(&'static str, u64); 18] {
         let f = self.0;
-        let named = [
+        [
             ("rip", f.rip),
             ("rsp", f.rsp),
             ("rbp", f.rbp),
@@ -57,11 +58,21 @@ impl fmt::Display for Registers<'_> {
             ("r14", f.r14),
             ("r15", f.r15),
             ("flags", f.rflags),
-        ];
-        for (i, (name, value)) in named.into_iter().enumerate() {
-            write!(out, "  {name} {value:#018x}")?;
+        ]
+    }
+
+    /// Whether any register's value is such.
+    pub fn any(&self, is_such: impl Fn(u64) -> bool) -> bool {
+        self.named().into_iter().any(|(_, value)| is_such(value))
+    }
+}
+
+impl fmt::Display for Registers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (name, value)) in self.named().into_iter().enumerate() {
+            write!(f, "  {name} {value:#018x}")?;
             if i % 3 == 2 {
-                out.write_str("\n")?;
+                f.write_str("\n")?;
             }
         }
         Ok(())
