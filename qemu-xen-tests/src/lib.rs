@@ -14,6 +14,7 @@ pub mod pieces;
 pub mod progress;
 pub mod runner;
 pub mod suite;
+mod suite_console;
 pub mod xl;
 
 pub use cache::Cache;

@@ -1,12 +1,113 @@
 //! The suite: every test kernel, how it is started, and what it is expected to do.
 
-use crate::runner::Test;
+use crate::runner::{Expect, RunLog, Test};
+use crate::suite_console as console;
+use std::time::Duration;
 
 /// The package that the test kernels are programs of.
 pub const PACKAGE: &str = "kernels";
 
 /// All tests, in the order they run in.
-pub const TESTS: &[Test] = &[];
+pub const TESTS: &[Test] = &[
+    // The boot path.
+    memory("memory-2", 2, "--expect-mib 2"),
+    memory("memory-4", 4, "--expect-mib 4"),
+    memory("memory-32", 32, "--expect-mib 32"),
+    memory("memory-512", 512, "--expect-mib 512"),
+    memory("memory-5000", 5000, "--expect-mib 5000"),
+    Test::new("page-tables"),
+    Test { memory_mib: 5000, kernel: "page-tables", ..Test::new("page-tables-5000") },
+    Test::new("sse"),
+    Test::new("mem-functions"),
+    Test { cmdline: LONG_LINE, ..Test::new("boot-line") },
+    Test { ramdisk: Some(ramdisk), cmdline: "--bytes 1000003", ..Test::new("ramdisk") },
+    Test { boots: 2, check: Some(canaries_differ), ..Test::new("canary") },
+    Test { vcpus: 2, kernel: "hello", expect: Expect::Exit(0), ..Test::new("two-vcpus") },
+    // The console.
+    Test { check: Some(console::nothing_lost_uncounted), ..Test::new("console-flood") },
+    Test {
+        drive: Some(console::type_and_read_back),
+        cmdline: console::ECHO_LINE,
+        limit: Duration::from_secs(60),
+        ..Test::new("console-echo")
+    },
+    // What must not be survived.
+    crash("write-text", &["write of text", "backtrace:"]),
+    crash("write-rodata", &["write of rodata"]),
+    crash("execute-data", &["execute of data"]),
+    crash("execute-heap", &["execute of heap memory"]),
+    crash("execute-stack", &["execute of main stack"]),
+    crash("read-null", &["null pointer: read at 0x8"]),
+    crash("jump-null", &["jump to null"]),
+    crash("stack-smash", &["stack smashed"]),
+    crash("stack-overflow", &["stack overflow", "in the main stack's guard"]),
+    crash("ist-overflow", &["stack overflow", "in the fault stack's guard"]),
+    crash("heap-overflow", &["heap overflow: written past the 24-byte block"]),
+    crash("heap-underflow", &["heap underflow: written before the 24-byte block"]),
+    crash("double-free", &["double free"]),
+    crash("use-after-free", &["0xdededededededede", "poison of freed heap memory"]),
+    crash("wild-free", &["wild free: no block begins at"]),
+    crash("out-of-memory", &["out of memory: 1048576 bytes asked", "in the largest piece"]),
+    crash("panics", &["panics.rs:8", "the reason is 42"]),
+    crash("divide-error", &["divide error (vector 0)"]),
+    crash("invalid-opcode", &["invalid opcode (vector 6)"]),
+];
+
+/// A kernel that must die with a report that has all of these texts.
+const fn crash(name: &'static str, report: &'static [&'static str]) -> Test {
+    Test { expect: Expect::Crash { report }, ..Test::new(name) }
+}
+
+/// The same kernel in domains of different sizes.
+const fn memory(name: &'static str, memory_mib: u32, cmdline: &'static str) -> Test {
+    let limit = Duration::from_secs(90);
+    Test { kernel: "memory", memory_mib, cmdline, limit, ..Test::new(name) }
+}
+
+/// Words in [`LONG_LINE`].
+const WORDS: usize = 600;
+/// What comes before the words.
+const LONG_LINE_HEAD: &[u8; 12] = b"--words 600 ";
+/// A boot line of 4 kB: words that count up.
+const LONG_LINE: &str = match str::from_utf8(&LONG_LINE_BYTES) {
+    Ok(line) => line,
+    Err(_) => panic!("ASCII"),
+};
+const LONG_LINE_BYTES: [u8; LONG_LINE_HEAD.len() + 7 * WORDS] = {
+    let mut bytes = [b' '; LONG_LINE_HEAD.len() + 7 * WORDS];
+    let mut i = 0;
+    while i < LONG_LINE_HEAD.len() {
+        bytes[i] = LONG_LINE_HEAD[i];
+        i += 1;
+    }
+    let mut word = 0;
+    while word < WORDS {
+        let at = LONG_LINE_HEAD.len() + 7 * word;
+        bytes[at] = b'w';
+        let (mut digit, mut rest) = (5, word);
+        while digit > 0 {
+            bytes[at + digit] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            digit -= 1;
+        }
+        word += 1;
+    }
+    bytes
+};
+
+/// The pattern that the kernel `ramdisk` expects.
+fn ramdisk() -> Vec<u8> {
+    (0..1_000_003usize).map(|i| (i * i + i / 256) as u8).collect()
+}
+
+fn canaries_differ(logs: &[RunLog]) -> Result<(), String> {
+    let canaries: Vec<&str> =
+        logs.iter().filter_map(|log| log.console.lines().find(|l| l.starts_with("canary "))).collect();
+    match canaries[..] {
+        [first, second] if first != second => Ok(()),
+        _ => Err(format!("two boots have the canaries {canaries:?}")),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -17,5 +118,11 @@ mod tests {
     fn names_are_unique() {
         let names: BTreeSet<&str> = TESTS.iter().map(|test| test.name).collect();
         assert_eq!(names.len(), TESTS.len());
+    }
+
+    #[test]
+    fn the_long_line_is_long() {
+        assert!(LONG_LINE.len() > 4096);
+        assert!(LONG_LINE.starts_with("--words 600 w00000 w00001 ") && LONG_LINE.contains(" w00599"));
     }
 }
