@@ -205,7 +205,16 @@ pub const RUSTC: Set = Set {
         "linux-libc-dev",
         "rpcsvc-proto",
     ],
-    without: &["./usr/share/doc", "./usr/share/man", "./usr/share/locale", "./etc", "./var"],
+    without: &[
+        "./usr/share/doc",
+        "./usr/share/man",
+        "./usr/share/locale",
+        "./usr/src/rustc-*/compiler",
+        "./usr/src/rustc-*/src",
+        "./usr/lib/x86_64-linux-gnu/gconv",
+        "./etc",
+        "./var",
+    ],
 };
 
 impl Set {

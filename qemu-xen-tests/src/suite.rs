@@ -101,8 +101,10 @@ fn ramdisk() -> Vec<u8> {
 }
 
 fn canaries_differ(logs: &[RunLog]) -> Result<(), String> {
-    let canaries: Vec<&str> =
-        logs.iter().filter_map(|log| log.console.lines().find(|l| l.starts_with("canary "))).collect();
+    let canaries: Vec<&str> = logs
+        .iter()
+        .filter_map(|log| log.console.lines().find(|l| l.starts_with("canary ")))
+        .collect();
     match canaries[..] {
         [first, second] if first != second => Ok(()),
         _ => Err(format!("two boots have the canaries {canaries:?}")),
@@ -123,6 +125,8 @@ mod tests {
     #[test]
     fn the_long_line_is_long() {
         assert!(LONG_LINE.len() > 4096);
-        assert!(LONG_LINE.starts_with("--words 600 w00000 w00001 ") && LONG_LINE.contains(" w00599"));
+        assert!(
+            LONG_LINE.starts_with("--words 600 w00000 w00001 ") && LONG_LINE.contains(" w00599")
+        );
     }
 }

@@ -3,6 +3,7 @@
 //! `xl` ignores keys it does not know, so a typing mistake there goes unnoticed: every file this
 //! project uses is written by [`Config`], which knows the names.
 
+use crate::{Error, Result};
 use std::fmt::Write;
 
 /// What `xl` does with a domain that has ended.
@@ -128,7 +129,7 @@ impl Config {
 ///
 /// The language has no way to write a quote inside a string of the same quote, and takes escapes
 /// literally; so the quote that does not occur is used, and of a text with both the double quotes
-/// become single ones.
+/// become single ones. [`boot_line`] never makes such a text.
 fn string(text: &str) -> String {
     let text = text.replace(['\n', '\r'], " ");
     if !text.contains('"') {
@@ -142,27 +143,55 @@ fn string(text: &str) -> String {
 
 /// Joins words to a boot line that splits into the same words again.
 ///
-/// A boot line is split at blanks, with quotes as in a shell; words that need none get none.
-pub fn boot_line<S: AsRef<str>>(words: &[S]) -> String {
+/// A boot line is split at blanks, with quotes and backslashes as in a shell; words that need none get
+/// none.
+///
+/// # Errors
+/// When the words have both kinds of quotes in them: a string of `xl` cannot.
+pub fn boot_line<S: AsRef<str>>(words: &[S]) -> Result<String> {
+    let has = |quote| words.iter().any(|word| word.as_ref().contains(quote));
+    if has('"') && has('\'') {
+        return Err(Error::new("the boot line has both single and double quotes in it")
+            .help("use one kind: a string in xl's configuration cannot hold both"));
+    }
+    // With double quotes in the words, single ones around them would be one kind too many.
+    let quote: fn(&str) -> String = if has('"') { backslashed } else { quoted };
     let words: Vec<String> = words.iter().map(|word| quote(word.as_ref())).collect();
-    words.join(" ")
+    Ok(words.join(" "))
 }
 
-/// Quotes one word for a boot line, where that is needed: by preference in single quotes, and
-/// piecewise where the word has single quotes itself.
-fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_=+.,:/@%^~[]{}*?!#&();<>|$`".contains(c);
+/// Whether a character needs no quoting on a boot line.
+fn plain(c: char) -> bool {
+    !c.is_whitespace() && !c.is_control() && !"'\"\\".contains(c)
+}
+
+/// Quotes one word for a boot line, where that is needed.
+fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) {
         return word.into();
     }
-    // `key=some words` reads better as key='some words'.
-    if let Some((key, value)) = word.split_once('=')
-        && !key.is_empty()
-        && key.chars().all(plain)
-    {
-        return format!("{key}={}", single_quote(value));
+    // `--key=some words` reads better as --key='some words'.
+    match word.split_once('=') {
+        Some((key, value)) if !key.is_empty() && key.chars().all(plain) => {
+            format!("{key}={}", single_quote(value))
+        }
+        _ => single_quote(word),
     }
-    single_quote(word)
+}
+
+/// The same, without single quotes.
+fn backslashed(word: &str) -> String {
+    if word.is_empty() {
+        return "\"\"".into();
+    }
+    let mut quoted = String::new();
+    for c in word.chars() {
+        if !plain(c) {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted
 }
 
 /// A word in single quotes, as a shell (and a boot line) reads it back.
@@ -198,9 +227,12 @@ mod tests {
 
     #[test]
     fn quotes_only_what_needs_it() {
-        assert_eq!(boot_line(&["a", "b=c"]), "a b=c");
-        assert_eq!(boot_line(&["a b"]), "'a b'");
-        assert_eq!(boot_line(&["greeting=hello world", ""]), "greeting='hello world' ''");
-        assert_eq!(boot_line(&["it's"]), r"'it'\''s'");
+        let line = |words: &[&str]| boot_line(words).unwrap();
+        assert_eq!(line(&["a", "--b=c"]), "a --b=c");
+        assert_eq!(line(&["a b"]), "'a b'");
+        assert_eq!(line(&["--greeting=hello world", ""]), "--greeting='hello world' ''");
+        assert_eq!(line(&["it's"]), r"'it'\''s'");
+        assert_eq!(line(&["say \"a b\"", ""]), r#"say\ \"a\ b\" """#);
+        assert!(boot_line(&["it's", "\"a\""]).is_err());
     }
 }

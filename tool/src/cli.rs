@@ -24,7 +24,7 @@ pub enum Verb {
     /// Build an app and run it as a Xen guest, with its console here
     #[command(after_help = "Examples:
   cargo xenios run hello                        the status is the app's
-  cargo xenios run hello -- name='two words'    words of the boot line
+  cargo xenios run hello -- --name='two words'  words of the boot line
   cargo xenios run hello --memory 16 --time-limit 30
 
 The tool exits with the app's status, or with 101 if the guest crashed, 124 if the time limit ended

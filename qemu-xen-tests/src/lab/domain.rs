@@ -151,6 +151,13 @@ impl Lab {
         }
     }
 
+    /// Waits until a domain that `xl` destroys at its end is gone, memory and all.
+    pub fn wait_gone(&self, domain: &Domain, limit: Duration) -> bool {
+        let mut watch = self.end_watch(domain);
+        let until = Instant::now() + limit;
+        watch.follow.wait_for(until, |line| line.starts_with("Done. Exiting")).is_some()
+    }
+
     /// Asks the toolstack where a domain is in its life.
     ///
     /// # Errors

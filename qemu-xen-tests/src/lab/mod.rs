@@ -314,7 +314,12 @@ fn died(log: &Path, what: &str) -> Error {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     let tail = lines[lines.len().saturating_sub(25)..].join("\n");
-    Error::new(format!("{what}\nThe end of Xen's log:\n{tail}")).help(
+    let log = if tail.trim().is_empty() {
+        "Xen's log is empty.".into()
+    } else {
+        format!("The end of Xen's log:\n{tail}")
+    };
+    Error::new(format!("{}\n{log}", what.trim_end())).help(
         "run it again; `--accel kvm` needs a host with nested virtualisation, and a damaged cache is \
          repaired by `cargo xenios lab --refresh`",
     )

@@ -6,7 +6,7 @@
 
 mod verdict;
 
-pub use verdict::{Expect, Outcome, RunLog, Verdict};
+pub use verdict::{EXIT_STATUS, Expect, Outcome, RunLog, Verdict, exit_status};
 
 use crate::lab::{Domain, Ended, Follow};
 use crate::xl::Config;
@@ -34,6 +34,8 @@ pub struct Test {
     pub vcpus: u32,
     /// The boot line.
     pub cmdline: &'static str,
+    /// Makes the boot line instead, where it is not a constant.
+    pub make_cmdline: Option<fn() -> String>,
     /// Makes the file that becomes module 0.
     pub ramdisk: Option<fn() -> Vec<u8>>,
     /// Further lines of the configuration, as `vif = [ "bridge=xenbr0" ]`.
@@ -61,6 +63,7 @@ impl Test {
             memory_mib: 32,
             vcpus: 1,
             cmdline: "",
+            make_cmdline: None,
             ramdisk: None,
             config: &[],
             prepare: None,
@@ -121,6 +124,12 @@ const TAIL: usize = 40;
 /// How long the console may lag behind the guest's end.
 const LAG: Duration = Duration::from_millis(400);
 
+/// From this size on, a guest's memory has to be free before the next one is created.
+const LARGE_MIB: u32 = 256;
+
+/// Memory of the lab besides dom0's and the largest guest's.
+const SPARE_MIB: u32 = 512;
+
 /// Runs tests; `image` gives the bootable file of a kernel. Prints a line for each.
 ///
 /// # Errors
@@ -131,6 +140,10 @@ pub fn run(
     options: &LabOptions,
 ) -> Result<Summary> {
     let mut summary = Summary::default();
+    let largest = tests.iter().map(|test| test.memory_mib).max().unwrap_or(0);
+    let memory_mib = options.memory_mib.max(options.dom0_memory_mib + largest + SPARE_MIB);
+    let options = &LabOptions { memory_mib, ..options.clone() };
+    let options = &with_room(options, tests);
     let mut lab = Some(Lab::boot(options, &Progress::new())?);
     let mut deaths = 0;
     for (done, test) in tests.iter().enumerate() {
@@ -153,6 +166,16 @@ pub fn run(
     Ok(summary)
 }
 
+/// Memory that Xen keeps for itself and for a domain's own structures.
+const XEN_MIB: u32 = 512;
+
+/// The options with memory for the largest guest.
+fn with_room(options: &LabOptions, tests: &[Test]) -> LabOptions {
+    let largest_mib = tests.iter().map(|test| test.memory_mib).max().unwrap_or(0);
+    let needed_mib = options.dom0_memory_mib + largest_mib + XEN_MIB;
+    LabOptions { memory_mib: options.memory_mib.max(needed_mib), ..options.clone() }
+}
+
 fn report(test: &Test, outcome: &Outcome, logs: &[RunLog], time: Duration) {
     println!("test {:<32} {outcome} ({:.1} s)", test.name, time.as_secs_f64());
     if outcome.passed() || outcome.skipped() {
@@ -160,14 +183,19 @@ fn report(test: &Test, outcome: &Outcome, logs: &[RunLog], time: Duration) {
     }
     for (boot, log) in logs.iter().enumerate() {
         let boot = if logs.len() > 1 { format!(" of boot {}", boot + 1) } else { String::new() };
-        for (title, text) in [("console", &log.console), ("Xen's log", &log.xen)] {
-            let lines: Vec<&str> = text.lines().collect();
-            println!("  the end of the {title}{boot}:");
+        for (title, text) in [("the console", &log.console), ("Xen's log", &log.xen)] {
+            let lines: Vec<&str> = text.lines().filter(|line| !is_noise(line)).collect();
+            println!("  the end of {title}{boot}:");
             for line in &lines[lines.len().saturating_sub(TAIL)..] {
                 println!("  | {line}");
             }
         }
     }
+}
+
+/// What Xen says about every guest at its start.
+fn is_noise(line: &str) -> bool {
+    line.starts_with("(XEN) HVM") && (line.contains(" save: ") || line.contains(" restore: "))
 }
 
 /// Runs one test: all its boots, then its look at them.
@@ -222,7 +250,7 @@ fn boot(lab: &Lab, test: &Test, image: &dyn Fn(&str) -> Result<PathBuf>) -> Resu
     let name = lab.fresh_name(test.name);
     let mut config = Config::new(&name, &format!("/share/{inside}"), test.memory_mib);
     config.vcpus = test.vcpus;
-    config.cmdline = test.cmdline.into();
+    config.cmdline = test.make_cmdline.map_or_else(|| test.cmdline.into(), |make| make());
     config.more = test.config.iter().map(ToString::to_string).collect();
     if let Some(make) = test.ramdisk {
         config.ramdisk = Some(lab.put(&format!("{}.ramdisk", test.name), &make())?);
@@ -241,6 +269,10 @@ fn boot(lab: &Lab, test: &Test, image: &dyn Fn(&str) -> Result<PathBuf>) -> Resu
     });
     let ended = ended?;
     let console = whole_console(lab, &domain, ended);
+    if test.memory_mib >= LARGE_MIB && ended.is_some() {
+        // The next guest may need the same memory; if it is not free in time, xl says so.
+        lab.wait_gone(&domain, Duration::from_secs(20));
+    }
     let xen = lab.xen_log().get(xen_before..).unwrap_or_default().to_string();
     Ok(Booted { log: RunLog { console, xen, ended }, driven })
 }
@@ -251,7 +283,9 @@ fn whole_console(lab: &Lab, domain: &Domain, ended: Option<Ended>) -> String {
         let mut follow = Follow::new(&lab.console_log(&domain.name));
         // A crash has no verdict to wait for, but its report may lag as well.
         let limit = if ended == Some(Ended::Shutdown(0)) { LAG } else { LAG / 2 };
-        follow.wait_for(Instant::now() + limit, |line| line.starts_with("verdict: "));
+        follow.wait_for(Instant::now() + limit, |line| {
+            line.starts_with("verdict: ") || line.starts_with(EXIT_STATUS)
+        });
     }
     lab.console_text(&domain.name)
 }

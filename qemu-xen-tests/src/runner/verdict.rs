@@ -36,11 +36,21 @@ impl Verdict {
     }
 }
 
+/// What an app says last, before its status.
+pub const EXIT_STATUS: &str = "xenios: exit status ";
+
+/// The status that an app ended with.
+pub fn exit_status(console: &str) -> Option<u8> {
+    console.lines().rev().find_map(|line| line.trim().strip_prefix(EXIT_STATUS))?.parse().ok()
+}
+
 /// What a kernel is expected to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
     /// Say `verdict: success` and power off.
     Success,
+    /// Be an app that ends with this status: 0 with a poweroff, others with a crash.
+    Exit(u8),
     /// Crash, with these texts on its console or in Xen's log.
     Crash {
         /// The texts.
@@ -108,6 +118,7 @@ impl RunLog {
         let verdict = Verdict::of(&self.console);
         match expect {
             Expect::Success => self.outcome_of_success(verdict),
+            Expect::Exit(status) => self.outcome_of_exit(status),
             Expect::Crash { report } => self.outcome_of_crash(verdict, report),
         }
     }
@@ -129,6 +140,18 @@ impl RunLog {
             }
             (None, Some(ended)) => Outcome::Crash(format!("{ended}, without a verdict")),
             (None, None) => Outcome::Timeout("it did not end in time".into()),
+        }
+    }
+
+    fn outcome_of_exit(&self, wanted: u8) -> Outcome {
+        let reason = Ended::Shutdown(if wanted == 0 { 0 } else { 3 });
+        match (exit_status(&self.console), self.ended) {
+            (_, None) => Outcome::Timeout("it did not end in time".into()),
+            (Some(status), Some(ended)) if status == wanted && ended == reason => Outcome::Success,
+            (Some(status), Some(ended)) => {
+                Outcome::Failure(format!("exit status {status}, and {ended}"))
+            }
+            (None, Some(ended)) => Outcome::Crash(format!("{ended}, without an exit status")),
         }
     }
 
@@ -182,6 +205,17 @@ mod tests {
         assert!(matches!(outcome("", Some(Ended::Shutdown(0))), Outcome::Error(_)));
         assert!(matches!(outcome("", Some(Ended::Shutdown(1))), Outcome::Crash(_)));
         assert!(outcome("verdict: skip: no disk", None).skipped());
+    }
+
+    #[test]
+    fn an_app_ends_with_its_status() {
+        let outcome = |console, code, wanted| {
+            log(console, Some(Ended::Shutdown(code))).outcome(Expect::Exit(wanted))
+        };
+        assert!(outcome("xenios: exit status 0\n", 0, 0).passed());
+        assert!(outcome("xenios: exit status 7\r\n", 3, 7).passed());
+        assert!(matches!(outcome("xenios: exit status 7\n", 3, 0), Outcome::Failure(_)));
+        assert!(matches!(outcome("", 3, 0), Outcome::Crash(_)));
     }
 
     #[test]

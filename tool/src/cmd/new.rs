@@ -162,9 +162,9 @@ xenios = [
 
 An app for Xen, made with Xenios.
 
-    cargo xenios run {name}              # build it and run it as a guest of a Xen lab
-    cargo xenios run {name} -- name=you  # with words on its boot line
-    cargo xenios build {name}            # target/xenios/{name}/: image and configuration for xl
+    cargo xenios run {name}                # build it and run it as a guest of a Xen lab
+    cargo xenios run {name} -- --name=you  # with words on its boot line
+    cargo xenios build {name}              # target/xenios/{name}/: image and configuration for xl
 
 `cargo xenios --help` lists what else there is.
 "

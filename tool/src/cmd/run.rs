@@ -4,6 +4,7 @@ use super::build;
 use crate::cli;
 use crate::symbols::Symbols;
 use qemu_xen_tests::lab::{Domain, Ended, Follow};
+use qemu_xen_tests::runner::EXIT_STATUS;
 use qemu_xen_tests::xl::{Config, boot_line};
 use qemu_xen_tests::{Context, Error, Lab, LabOptions, Progress, Result};
 use std::io::{Read, Write};
@@ -13,8 +14,6 @@ use std::time::{Duration, Instant};
 const CRASHED: u8 = 101;
 /// The exit status for a guest that was ended by the time limit.
 const OUT_OF_TIME: u8 = 124;
-/// What a guest prints last: its status follows.
-const STATUS_LINE: &str = "xenios: exit status ";
 /// How long the console may lag behind the guest's end.
 const LAG: Duration = Duration::from_millis(1500);
 /// How long an unfinished line waits for its end before it is shown.
@@ -32,7 +31,7 @@ pub fn run(options: &cli::Run) -> Result<u8> {
     let kernel = lab.send(&built.image, &format!("{}.xen", built.app.name))?;
     let mut config = Config::new(&built.app.name, &kernel, options.memory).preserved();
     config.vcpus = options.vcpus;
-    config.cmdline = boot_line(&options.words);
+    config.cmdline = boot_line(&options.words)?;
     config.more.clone_from(&options.config);
     if let Some(ramdisk) = &options.ramdisk {
         config.ramdisk = Some(lab.send(ramdisk, "ramdisk")?);
@@ -186,7 +185,7 @@ impl Console {
         let line = std::mem::take(&mut self.line);
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end_matches('\r');
-        if let Some(status) = text.strip_prefix(STATUS_LINE) {
+        if let Some(status) = text.strip_prefix(EXIT_STATUS) {
             self.status = status.trim().parse().ok();
         }
         out.extend_from_slice(&line[self.shown..]);
