@@ -22,6 +22,7 @@ fn inspect(env: &libos::Env) -> Result<(), String> {
     let local = Aligned(black_box([1.5, 2.5, 3.5, 4.5]));
     let at = (&raw const local).addr();
     check!(at.is_multiple_of(16), "a local that wants 16 bytes is at {at:#x}");
+    check!(local.0[3] == 4.5, "a local changed");
     let mut sum = [0f32; 4];
     // SAFETY: reads 16 aligned bytes of `local`, writes 16 bytes of `sum`.
     unsafe {
