@@ -1,7 +1,7 @@
 //! The cache: everything that was downloaded or made from downloads, in one folder.
 //!
-//! It is `$XENIOS_CACHE`, else `$XDG_CACHE_HOME/xenios`, else `~/.cache/xenios`, and may be removed at
-//! any time: what is missing is fetched again.
+//! It is `$XENIOS_CACHE`, else `$XDG_CACHE_HOME/xenios`, else `~/.cache/xenios`, and may be removed
+//! at any time: what is missing is fetched again.
 
 use crate::{Context, Error, Progress, Result};
 use std::ffi::OsString;

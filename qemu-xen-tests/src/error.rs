@@ -1,7 +1,8 @@
 //! The error of the host side: what happened, and what the user can do about it.
 //!
-//! Every failure ends up in front of somebody who typed a command, so an [`Error`] is two texts: the
-//! message, and (where there is something to be done) the help. Callers add context with [`Context`].
+//! Every failure ends up in front of somebody who typed a command, so an [`Error`] is two texts:
+//! the message, and (where there is something to be done) the help. Callers add context with
+//! [`Context`].
 
 use std::fmt;
 

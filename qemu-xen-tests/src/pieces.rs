@@ -1,8 +1,8 @@
 //! The pieces of the lab: which Debian packages make up QEMU and dom0, and where they are unpacked.
 //!
-//! A [`Set`] is a list of packages that becomes one unpacked tree in the cache. A tree is named after
-//! the packages and versions in it, and a record beside it says which list it came from: while that
-//! record fits, nothing is asked of the network.
+//! A [`Set`] is a list of packages that becomes one unpacked tree in the cache. A tree is named
+//! after the packages and versions in it, and a record beside it says which list it came from:
+//! while that record fits, nothing is asked of the network.
 
 use crate::apt::{self, Apt, Package};
 use crate::host::fingerprint;
@@ -18,7 +18,8 @@ pub struct Set {
     pub title: &'static str,
     /// The packages asked for.
     pub wanted: &'static [&'static str],
-    /// Packages that these depend on and that are of no use here; a `*` at the end stands for any rest.
+    /// Packages that these depend on and that are of no use here; a `*` at the end stands for any
+    /// rest.
     pub dropped: &'static [&'static str],
     /// Paths that are not unpacked, as patterns of tar.
     pub without: &'static [&'static str],

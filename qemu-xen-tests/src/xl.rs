@@ -56,8 +56,8 @@ pub struct Config {
     pub more: Vec<String>,
 }
 
-/// Below this, the memory that `xl` sets aside for a domain's page tables is less than Xen needs for
-/// the smallest domain, and `xl create` fails.
+/// Below this, the memory that `xl` sets aside for a domain's page tables is less than Xen needs
+/// for the smallest domain, and `xl create` fails.
 const SMALL_MIB: u32 = 32;
 
 impl Config {
@@ -143,8 +143,8 @@ fn string(text: &str) -> String {
 
 /// Joins words to a boot line that splits into the same words again.
 ///
-/// A boot line is split at blanks, with quotes and backslashes as in a shell; words that need none get
-/// none.
+/// A boot line is split at blanks, with quotes and backslashes as in a shell; words that need none
+/// get none.
 ///
 /// # Errors
 /// When the words have both kinds of quotes in them: a string of `xl` cannot.

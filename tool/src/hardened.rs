@@ -1,8 +1,9 @@
 //! The toolchain for `--hardened`: a compiler together with the source of its library.
 //!
-//! The library that comes ready-made with a toolchain has no canaries, so a hardened image builds it
-//! from source. If rustup's toolchain has the source, it is used; otherwise Debian's compiler and
-//! source are fetched into the cache, as the lab's pieces are. Cargo is rustup's in either case.
+//! The library that comes ready-made with a toolchain has no canaries, so a hardened image builds
+//! it from source. If rustup's toolchain has the source, it is used; otherwise Debian's compiler
+//! and source are fetched into the cache, as the lab's pieces are. Cargo is rustup's in either
+//! case.
 
 use qemu_xen_tests::{Cache, Context, Error, Progress, Result, pieces};
 use std::os::unix::fs::PermissionsExt;

@@ -144,6 +144,7 @@ pub fn flags(root: &Path) -> Result<Vec<String>> {
     .map(String::from)
     .into();
     flags.push(format!("-Clinker={}", linker()?.display()));
+    flags.extend(path_remaps(root));
     let script = root.join("link.ld");
     let script = script.to_str().ok_or_else(|| {
         Error::new(format!("the path {} is not valid UTF-8", script.display()))
@@ -161,6 +162,18 @@ pub fn flags(root: &Path) -> Result<Vec<String>> {
     flags.extend(link.iter().map(|argument| format!("-Clink-arg={argument}")));
     flags.push(format!("-Clink-arg=-T{script}"));
     Ok(flags)
+}
+
+/// Cuts this machine's folders out of the paths in panic messages: shorter, and the same
+/// everywhere.
+fn path_remaps(root: &Path) -> Vec<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let registries = home.map(|home| home.join("registry/src"));
+    let sources = registries.and_then(|registries| std::fs::read_dir(registries).ok());
+    let folders = sources.into_iter().flatten().flatten().map(|entry| entry.path());
+    let folders = folders.chain([root.to_path_buf()]);
+    folders.map(|folder| format!("--remap-path-prefix={}/=", folder.display())).collect()
 }
 
 /// The linker that comes with the toolchain.

@@ -58,8 +58,8 @@ fn shorten(file: &str) -> &str {
 
 /// The address to look up for a line of a crash report.
 ///
-/// A frame `#N 0x...` holds the address behind a call, except for the first frame; one byte before it
-/// lies in the call itself. `rip 0x...` is the very instruction.
+/// A frame `#N 0x...` holds the address behind a call, except for the first frame; one byte before
+/// it lies in the call itself. `rip 0x...` is the very instruction.
 fn address_in(line: &str) -> Option<u64> {
     let trimmed = line.trim_start();
     if let Some(rest) = trimmed.strip_prefix('#') {

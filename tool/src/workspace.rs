@@ -35,7 +35,8 @@ impl App {
     }
 }
 
-/// Finds an app by name: among the packages around the current directory first, then in the checkout.
+/// Finds an app by name: among the packages around the current directory first, then in the
+/// checkout.
 pub fn find_app(name: &str) -> Result<App> {
     let current = std::env::current_dir().doing(|| "find the current directory".into())?;
     let mut names = Vec::new();

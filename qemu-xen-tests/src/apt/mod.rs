@@ -1,9 +1,9 @@
 //! Debian packages without root: apt with a state of our own, and nothing ever installed.
 //!
-//! apt is told (in a configuration file of ours) to keep its lists, its downloads and its idea of what
-//! is installed inside our cache. Nothing is installed there, so the closure of a list of packages is
-//! complete: it does not lean on what the host happens to have. The host's own settings that matter
-//! for reaching the archive (sources, keys, proxies) stay in force.
+//! apt is told (in a configuration file of ours) to keep its lists, its downloads and its idea of
+//! what is installed inside our cache. Nothing is installed there, so the closure of a list of
+//! packages is complete: it does not lean on what the host happens to have. The host's own settings
+//! that matter for reaching the archive (sources, keys, proxies) stay in force.
 
 mod status;
 
@@ -184,8 +184,8 @@ impl Apt {
     }
 }
 
-const NETWORK_HELP: &str = "check the network and the apt sources of this machine, then run the same \
-                            command again: what has arrived is kept";
+const NETWORK_HELP: &str = "check the network and the apt sources of this machine, then run the \
+                            same command again: what has arrived is kept";
 
 fn no_apt(program: &str) -> Error {
     Error::new(format!("this machine has no `{program}`, which the lab's pieces are fetched with"))
@@ -196,7 +196,8 @@ fn no_apt(program: &str) -> Error {
         )
 }
 
-/// The text of our configuration file: the host's settings for reaching the archive, and our folders.
+/// The text of our configuration file: the host's settings for reaching the archive, and our
+/// folders.
 fn configuration_text(host: &str, folders: [(&str, &PathBuf); 3]) -> String {
     let keep = |line: &&str| {
         let name = line.split(' ').next().unwrap_or_default();

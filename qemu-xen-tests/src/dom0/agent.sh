@@ -1,10 +1,10 @@
 # Runs commands for the host, over a virtio port. Read by init.sh, so this is busybox's shell.
 #
 # A request is the line `SLOT KIND LIMIT LENGTH MARK` and LENGTH bytes of shell script. The kind is
-# `quick` for a script of this very shell, which costs one fork, or `bash`. LIMIT is in seconds and for
-# bash only. The answer is: the line `SLOT`, standard output, MARK, standard error, MARK, the line
-# ` STATUS`. The host makes MARK up, so that it does not occur in the output. Requests run beside each
-# other; the host gives each a slot of its own.
+# `quick` for a script of this very shell, which costs one fork, or `bash`. LIMIT is in seconds and
+# for bash only. The answer is: the line `SLOT`, standard output, MARK, standard error, MARK, the
+# line ` STATUS`. The host makes MARK up, so that it does not occur in the output. Requests run
+# beside each other; the host gives each a slot of its own.
 
 agent_port() {
     echo /dev/vport*p"$1"
@@ -31,8 +31,8 @@ agent_answer() {
     echo "$token" >&4
 }
 
-# The shell port: the line `ROWS COLUMNS TERM` asks for a shell on a terminal of that size. The shell's
-# end is marked, as the host cannot see it otherwise.
+# The shell port: the line `ROWS COLUMNS TERM` asks for a shell on a terminal of that size. The
+# shell's end is marked, as the host cannot see it otherwise.
 (
     shell=$(agent_port 2)
     while true; do

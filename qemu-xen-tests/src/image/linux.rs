@@ -1,8 +1,8 @@
 //! Unpacks dom0's kernel on the host, which saves Xen seconds of doing so in an emulated machine.
 //!
 //! A bzImage holds the kernel's ELF, compressed (Linux: Documentation/arch/x86/boot.rst,
-//! `payload_offset`). Debian compresses it with xz; the unpacker is the one among dom0's
-//! packages, run by the loader of that tree. A kernel of another kind is left as it is: Xen can unpack it.
+//! `payload_offset`). Debian compresses it with xz; the unpacker is the one among dom0's packages,
+//! run by the loader of that tree. A kernel of another kind is left as it is: Xen can unpack it.
 
 use crate::host::collect;
 use crate::{Context, Result};

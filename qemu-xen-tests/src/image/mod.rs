@@ -1,8 +1,9 @@
 //! Makes dom0's first root from the unpacked packages.
 //!
 //! Everything that has to be there at boot is in the image; the rest of the packages (the big
-//! libraries and load tools) stays on the host and is mounted as `/tools`, because unpacking it in an
-//! emulated machine would cost seconds at every boot. `PATH` and `LD_LIBRARY_PATH` in dom0 name both.
+//! libraries and load tools) stays on the host and is mounted as `/tools`, because unpacking it in
+//! an emulated machine would cost seconds at every boot. Links lead there from the usual places, so
+//! that nothing in dom0 has to know.
 
 mod cpio;
 mod libraries;
@@ -51,8 +52,9 @@ const MODULES: &[&str] = &[
 /// The programs in the image: what the boot, the agent and `xl create` run.
 #[rustfmt::skip]
 const PROGRAMS: &[&str] = &[
-    "bash", "cat", "cut", "basename", "dirname", "expr", "flock", "gawk", "grep", "head", "id", "ip",
-    "ln", "logger", "losetup", "ls", "mkdir", "mount", "readlink", "rm", "sed", "sleep", "socat",
+    "bash", "cat", "cut", "basename", "dirname", "expr", "flock", "gawk", "grep", "head", "id",
+    "ip", "ln", "logger", "losetup", "ls", "mkdir", "mount", "readlink", "rm", "sed", "sleep",
+    "socat",
     "sort", "stat", "timeout", "tr", "busybox", "xenstore-exists", "xenstore-ls", "xenstore-read",
     "xenstore-rm", "xenstore-write", "xenstore-list", "xenstore-watch", "libxl-save-helper", "xl",
     "xen-init-dom0", "xenconsoled", "xenstored", "xenconsole",

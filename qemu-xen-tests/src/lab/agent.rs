@@ -1,7 +1,7 @@
 //! The host's end of the agent's port: sends commands to dom0 and collects the answers.
 //!
-//! Several commands may run beside each other; each has a slot, and the reader thread hands an answer
-//! to whoever waits for that slot. The format is described in `dom0/agent.sh`.
+//! Several commands may run beside each other; each has a slot, and the reader thread hands an
+//! answer to whoever waits for that slot. The format is described in `dom0/agent.sh`.
 
 use crate::{Context, Error, Result};
 use std::collections::BTreeMap;
@@ -102,8 +102,8 @@ impl Agent {
         self.request("bash", script, limit)
     }
 
-    /// Runs a script of dom0's small shell, in which `ip`, `mount` and so on are busybox's own. This
-    /// takes a tenth of the time, and nobody in dom0 looks at the limit.
+    /// Runs a script of dom0's small shell, in which `ip`, `mount` and so on are busybox's own.
+    /// This takes a tenth of the time, and nobody in dom0 looks at the limit.
     pub fn run_quick(&self, script: &str, limit: Duration) -> Result<Output> {
         self.request("quick", script, limit)
     }

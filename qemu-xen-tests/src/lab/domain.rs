@@ -1,7 +1,7 @@
 //! Domains in a lab.
 //!
-//! How a domain ended is read from the log that `xl create` leaves behind in the background: it tells
-//! the reason the moment the domain shuts down, and costs no command in dom0.
+//! How a domain ended is read from the log that `xl create` leaves behind in the background: it
+//! tells the reason the moment the domain shuts down, and costs no command in dom0.
 
 use super::{Follow, Lab};
 use crate::xl::{Config, single_quote};
@@ -231,8 +231,8 @@ fn ended(line: &str) -> Option<Ended> {
 
 /// Finds a domain in the output of `xl list -v`.
 ///
-/// The columns are name, ID, memory, VCPUs, state, time, UUID, reason code and label; the code is `-`
-/// for a domain that has not ended.
+/// The columns are name, ID, memory, VCPUs, state, time, UUID, reason code and label; the code is
+/// `-` for a domain that has not ended.
 fn state(list: &str, name: &str) -> State {
     for line in list.lines().skip(1) {
         let words: Vec<&str> = line.split_whitespace().collect();

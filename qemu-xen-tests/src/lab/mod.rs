@@ -1,8 +1,8 @@
 //! A running lab: Xen and dom0 in QEMU, with a way to run commands and domains.
 //!
-//! Files go in and out through the share, a folder of the host that dom0 has as `/share`. Commands go
-//! through an agent on a virtio port. The domains' consoles are files in the share too, so the host
-//! reads them while they grow.
+//! Files go in and out through the share, a folder of the host that dom0 has as `/share`. Commands
+//! go through an agent on a virtio port. The domains' consoles are files in the share too, so the
+//! host reads them while they grow.
 
 mod agent;
 mod domain;
@@ -320,7 +320,7 @@ fn died(log: &Path, what: &str) -> Error {
         format!("The end of Xen's log:\n{tail}")
     };
     Error::new(format!("{}\n{log}", what.trim_end())).help(
-        "run it again; `--accel kvm` needs a host with nested virtualisation, and a damaged cache is \
-         repaired by `cargo xenios lab --refresh`",
+        "run it again; `--accel kvm` needs a host with nested virtualisation, and a damaged cache \
+         is repaired by `cargo xenios lab --refresh`",
     )
 }

@@ -1,8 +1,8 @@
 //! Starts QEMU with Xen and dom0, and makes sure that it never outlives the tool.
 //!
-//! QEMU runs under a small shell script that holds the reading end of a pipe. When the tool ends, in
-//! whatever way, the kernel closes the writing end; the script then kills QEMU and removes the lab's
-//! folder. So neither Ctrl-C nor a crash of the tool needs any care elsewhere.
+//! QEMU runs under a small shell script that holds the reading end of a pipe. When the tool ends,
+//! in whatever way, the kernel closes the writing end; the script then kills QEMU and removes the
+//! lab's folder. So neither Ctrl-C nor a crash of the tool needs any care elsewhere.
 
 use crate::image::Image;
 use crate::{Cache, Context, Error, Progress, Result, pieces};
@@ -164,7 +164,8 @@ fn emulator(cache: &Cache, progress: &Progress) -> Result<Vec<PathBuf>> {
     }
     let root = pieces::QEMU.root(cache, progress)?;
     let libraries = root.join("usr/lib/x86_64-linux-gnu");
-    // The modules' folder is found through the environment, as the program runs under its own loader.
+    // The modules' folder is found through the environment, as the program runs under its own
+    // loader.
     let modules = PathBuf::from(format!("QEMU_MODULE_DIR={}", libraries.join("qemu").display()));
     Ok(vec![
         "env".into(),

@@ -1,8 +1,9 @@
 //! Runs many test kernels in one boot of the lab.
 //!
-//! A test is a kernel, how to start it, and what it is expected to do; the list is in [`crate::suite`].
-//! Tests run one after the other: dom0 has one CPU, and creating a domain keeps it busy. If a test
-//! takes the whole lab down, that test has failed and the next one gets a new lab.
+//! A test is a kernel, how to start it, and what it is expected to do; the list is in
+//! [`crate::suite`]. Tests run one after the other: dom0 has one CPU, and creating a domain keeps
+//! it busy. If a test takes the whole lab down, that test has failed and the next one gets a new
+//! lab.
 
 mod verdict;
 

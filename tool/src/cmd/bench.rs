@@ -1,8 +1,8 @@
 //! `cargo xenios bench boot`: how small and how quick a guest is.
 //!
-//! All times are taken inside dom0, in the lab's counted time: every instruction takes 2 ns of it, so
-//! the figures hardly depend on the machine. They include what dom0 and Xen do meanwhile, and say
-//! nothing about caches or the cost of a real exit: they compare guests, and are no promise.
+//! All times are taken inside dom0, in the lab's counted time: every instruction takes 2 ns of it,
+//! so the figures hardly depend on the machine. They include what dom0 and Xen do meanwhile, and
+//! say nothing about caches or the cost of a real exit: they compare guests, and are no promise.
 
 use super::build;
 use crate::cli;

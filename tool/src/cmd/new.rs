@@ -137,16 +137,8 @@ bench = false
 # Not part of any workspace around it.
 [workspace]
 
-[profile.dev]
-panic = \"abort\"
-
-[profile.release]
-panic = \"abort\"
-opt-level = 3
-lto = \"fat\"
-codegen-units = 1
-debug = 1
-"
+{}",
+        profiles(&read("Cargo.toml")?)
     );
     let alias = format!(
         "# `cargo xenios` is the tool of the Xenios checkout that this app uses.
@@ -179,6 +171,26 @@ An app for Xen, made with Xenios.
     ])
 }
 
+/// The profiles of the checkout's manifest that are for images: they apply to a workspace, and a
+/// standalone app is one of its own.
+fn profiles(manifest: &str) -> String {
+    let mut keep = false;
+    let mut text = String::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            keep = line.starts_with("[profile.dev") || line.starts_with("[profile.release");
+        }
+        if keep && !line.trim().is_empty() && !line.starts_with('#') {
+            if line.starts_with('[') && !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +201,15 @@ mod tests {
         for bad in ["", "2app", "a b", "a/b", "libos", "-a"] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn takes_the_profiles_of_images() {
+        let manifest = "[workspace]\na = 1\n\n[profile.release]\n# why\nlto = \"fat\"\n\n\
+                        [profile.tool]\nb = 1\n[profile.release.package.boot]\nc = 1\n";
+        let expected =
+            "[profile.release]\nlto = \"fat\"\n\n[profile.release.package.boot]\nc = 1\n";
+        assert_eq!(profiles(manifest), expected);
     }
 
     #[test]

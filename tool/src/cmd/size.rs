@@ -21,12 +21,12 @@ pub fn run(options: &cli::Size) -> Result<u8> {
         let mark = if *in_image { ' ' } else { '*' };
         println!("{size:>9}{mark} {name}");
     }
-    println!("\nby crate: bytes of named code and data, and their share");
+    println!("\nby crate: bytes in the image that have a name, and their share");
     let total: u64 = parts.crates.iter().map(|(_, size)| size).sum();
     for (name, size) in &parts.crates {
         println!("{size:>9}  {:>4.1} %  {name}", percent(*size, total));
     }
-    println!("\nthe largest symbols");
+    println!("\nthe largest symbols in the image");
     for (name, size) in parts.symbols.iter().take(TOP) {
         println!("{size:>9}  {name}");
     }
@@ -58,7 +58,13 @@ impl Parts {
             parts.sections.push((name, section.size(), section.file_range().is_some()));
         }
         let mut crates: BTreeMap<String, u64> = BTreeMap::new();
+        let in_image = |index| {
+            file.section_by_index(index).is_ok_and(|section| section.file_range().is_some())
+        };
         for symbol in file.symbols().filter(|symbol| symbol.is_definition() && symbol.size() > 0) {
+            if !symbol.section_index().is_some_and(in_image) {
+                continue;
+            }
             let name = symbol.name().unwrap_or("?");
             let name = format!("{:#}", rustc_demangle::demangle(name));
             *crates.entry(crate_of(&name).to_string()).or_default() += symbol.size();

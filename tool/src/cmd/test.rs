@@ -1,7 +1,7 @@
 //! `cargo xenios test`: everything that can fail, in one go.
 //!
-//! The host part is formatting, lints, the style checks and the host tests; the Xen part is the suite
-//! of test kernels, in one boot of the lab.
+//! The host part is formatting, lints, the style checks and the host tests; the Xen part is the
+//! suite of test kernels, in one boot of the lab.
 
 use super::build;
 use crate::cli;

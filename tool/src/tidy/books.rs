@@ -129,11 +129,22 @@ mod tests {
 
     #[test]
     fn finds_dependencies_without_a_reason() {
-        let manifest = "[package]\nname = \"tool\"\n[dependencies]\nclap = \"4\"\nboot.workspace = true\n\
-                        # no = \"1\"\nflate2 = { version = \"1\" }\n[dev-dependencies.insta]\nversion = \"1\"\n\
-                        [features]\nx = []\n";
+        let manifest = [
+            "[package]",
+            "name = \"tool\"",
+            "[dependencies]",
+            "clap = \"4\"",
+            "boot.workspace = true",
+            "#no = \"1\"",
+            "flate2 = { version = \"1\" }",
+            "[dev-dependencies.insta]",
+            "version = \"1\"",
+            "[features]",
+            "x = []",
+        ]
+        .join("\n");
         let boot = "[package]\nname = \"boot\"\n";
-        let mut files = vec![file("tool/Cargo.toml", manifest), file("boot/Cargo.toml", boot)];
+        let mut files = vec![file("tool/Cargo.toml", &manifest), file("boot/Cargo.toml", boot)];
         let found: Vec<String> = dependencies(&files).iter().map(|f| f.what.clone()).collect();
         assert_eq!(found.len(), 3, "{found:?}");
         files.push(file(REASONS, "- `clap`: x\n- `flate2`: y\n- `insta`: z\n"));

@@ -1,6 +1,7 @@
 //! Style rules that no compiler knows, as checks.
 //!
-//! Each check takes texts and gives [`Finding`]s, so that tests can show that it does find something.
+//! Each check takes texts and gives [`Finding`]s, so that tests can show that it does find
+//! something.
 
 mod books;
 mod lexer;
