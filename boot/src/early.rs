@@ -17,11 +17,11 @@ use crate::memory::RangeSet;
 use crate::platform;
 use arch::addr::{PAGE_BYTES, PhysRange};
 use arch::cpu::{self, Features};
-use arch::{frames, layout};
 use arch::paging::kernel::{self, IdentityTables};
 use arch::paging::{AddressSpace, Hole, Leaf, MapError, Permission};
 use arch::phys::PhysWindow;
 use arch::trap::{self, Registers, Trap};
+use arch::{frames, layout};
 use core::arch::global_asm;
 use core::fmt::Write;
 use heapless::Vec;
@@ -91,9 +91,7 @@ fn prepare(
 }
 
 /// The memory map by hypercall, where start_info has none (version 0).
-fn ask_memory_map(
-    hypervisor: Hypervisor,
-) -> Result<Vec<MemoryMapEntry, ENTRIES_MAX>, BootError> {
+fn ask_memory_map(hypervisor: Hypervisor) -> Result<Vec<MemoryMapEntry, ENTRIES_MAX>, BootError> {
     if !matches!(hypervisor, Hypervisor::Xen { .. }) {
         return Err(BootError::NoMemoryMap);
     }

@@ -58,7 +58,9 @@ impl fmt::Display for BootError {
                 write!(f, "the memory map has {entries} entries, more than {ENTRIES_MAX}")
             }
             Self::NoMemoryMap => f.write_str("neither start_info nor Xen gives a memory map"),
-            Self::NoRam => f.write_str("no memory is left after the image: raise memory= in the cfg"),
+            Self::NoRam => {
+                f.write_str("no memory is left after the image: raise memory= in the cfg")
+            }
             Self::Paging(error) => write!(f, "page tables: {error}"),
         }
     }
@@ -118,8 +120,7 @@ impl Kept {
             .bytes(info.module_list_addr, u64::from(count) * MODULE_BYTES)
             .map_err(|at| BootError::Outside("the module list", at))?;
         for module in modules(list) {
-            let data =
-                follow.bytes("a module", module.addr, module.len_bytes, &mut kept.pages)?;
+            let data = follow.bytes("a module", module.addr, module.len_bytes, &mut kept.pages)?;
             let line = follow.line("a module's line", module.line_addr, &mut kept.pages)?;
             // There is room: `count` is at most the capacity.
             let _ = kept.modules.push(ModuleInfo { data, line });
@@ -145,7 +146,8 @@ impl Follow {
         if len_bytes == 0 {
             return Ok(&[]);
         }
-        let bytes = self.memory.bytes(addr, len_bytes).map_err(|at| BootError::Outside(what, at))?;
+        let bytes =
+            self.memory.bytes(addr, len_bytes).map_err(|at| BootError::Outside(what, at))?;
         if let Some(range) = PhysRange::from_len(addr, len_bytes) {
             let pages = range.whole_pages_around();
             if pages.overlaps(self.image) || pages.start() == 0 {
@@ -190,9 +192,8 @@ mod tests {
     /// A loader's work at [`BASE`]: start_info, module list, map, boot line and one module.
     fn loaded() -> StdVec<u8> {
         let mut memory = std::vec![0u8; 0x3000];
-        let words: [u32; 14] = [
-            MAGIC, 1, 0, 1, 0x20_0100, 0, 0x20_0300, 0, 0, 0, 0x20_0200, 0, 2, 0,
-        ];
+        let words: [u32; 14] =
+            [MAGIC, 1, 0, 1, 0x20_0100, 0, 0x20_0300, 0, 0, 0, 0x20_0200, 0, 2, 0];
         let mut put = |at: usize, bytes: &[u8]| memory[at..at + bytes.len()].copy_from_slice(bytes);
         for (i, word) in words.iter().enumerate() {
             put(4 * i, &word.to_le_bytes());
@@ -200,7 +201,8 @@ mod tests {
         put(0x100, &0x20_2000u64.to_le_bytes());
         put(0x108, &6u64.to_le_bytes());
         put(0x110, &0x20_0400u64.to_le_bytes());
-        for (i, (addr, len, kind)) in [(0u64, 16u64 << 20, 1u32), (1 << 32, 4096, 1)].iter().enumerate()
+        for (i, (addr, len, kind)) in
+            [(0u64, 16u64 << 20, 1u32), (1 << 32, 4096, 1)].iter().enumerate()
         {
             put(0x200 + 24 * i, &addr.to_le_bytes());
             put(0x208 + 24 * i, &len.to_le_bytes());

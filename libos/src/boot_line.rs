@@ -5,12 +5,12 @@
 //! `--name`; after a word `--` there are no options. Words that are none of these are left alone:
 //! toolstacks add their own (`root=…`, `console=hvc0`).
 
-use alloc::string::String;
+use alloc::string::{FromUtf8Error, String};
 use alloc::vec::Vec;
 use core::fmt;
 
 /// Why a boot line could not be split.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum BootLineError {
     /// A quote that is opened at this byte is never closed.
     OpenQuote(usize),
@@ -30,6 +30,13 @@ impl fmt::Display for BootLineError {
     }
 }
 
+impl fmt::Debug for BootLineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As it is displayed: what `Debug` derives would cost the image a kilobyte.
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl core::error::Error for BootLineError {}
 
 /// The boot line.
@@ -41,23 +48,22 @@ pub struct BootLine {
 impl BootLine {
     /// Splits a line.
     pub fn parse(line: &[u8]) -> Result<Self, BootLineError> {
-        let text = core::str::from_utf8(line)
-            .map_err(|error| BootLineError::NotText(error.valid_up_to()))?;
+        if let Err(error) = core::str::from_utf8(line) {
+            return Err(BootLineError::NotText(error.valid_up_to()));
+        }
+        // All that has a meaning here is ASCII, so the line is split byte by byte.
         let mut words = Vec::new();
-        let mut word: Option<String> = None;
-        let mut rest = text.char_indices();
-        while let Some((at, c)) = rest.next() {
-            match c {
-                c if c.is_whitespace() => words.extend(word.take()),
-                '\'' | '"' => quoted(c, at, &mut rest, word.get_or_insert_default())?,
-                '\\' => {
-                    let (_, kept) = rest.next().ok_or(BootLineError::LastBackslash)?;
-                    word.get_or_insert_default().push(kept);
-                }
-                c => word.get_or_insert_default().push(c),
+        let mut at = 0;
+        while let Some(byte) = line.get(at) {
+            if byte.is_ascii_whitespace() {
+                at += 1;
+            } else {
+                let mut word = Vec::new();
+                at = take_word(line, at, &mut word)?;
+                let text = |error: FromUtf8Error| error.utf8_error().valid_up_to();
+                words.push(String::from_utf8(word).map_err(|e| BootLineError::NotText(text(e)))?);
             }
         }
-        words.extend(word);
         Ok(Self { words })
     }
 
@@ -92,24 +98,41 @@ impl BootLine {
     }
 }
 
-/// Takes what follows a quote at byte `at`, up to the one that closes it.
-fn quoted(
-    quote: char,
-    at: usize,
-    rest: &mut core::str::CharIndices<'_>,
-    word: &mut String,
-) -> Result<(), BootLineError> {
-    let open = BootLineError::OpenQuote(at);
+/// Takes the word that begins at byte `at`; gives where it ends.
+fn take_word(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Result<usize, BootLineError> {
+    while let Some(&byte) = line.get(at) {
+        at += 1;
+        match byte {
+            quote @ (b'\'' | b'"') => at = take_quoted(quote, line, at, word)?,
+            b'\\' => {
+                word.push(*line.get(at).ok_or(BootLineError::LastBackslash)?);
+                at += 1;
+            }
+            byte if byte.is_ascii_whitespace() => break,
+            byte => word.push(byte),
+        }
+    }
+    Ok(at)
+}
+
+/// Takes what follows a quote, up to the one that closes it; gives where that ends.
+fn take_quoted(
+    quote: u8,
+    line: &[u8],
+    start: usize,
+    word: &mut Vec<u8>,
+) -> Result<usize, BootLineError> {
+    let mut at = start;
     loop {
-        let Some((_, c)) = rest.next() else { return Err(open) };
-        match c {
-            c if c == quote => return Ok(()),
-            '\\' if quote == '"' => match rest.next() {
-                Some((_, kept @ ('"' | '\\'))) => word.push(kept),
-                Some((_, kept)) => word.extend(['\\', kept]),
-                None => return Err(open),
-            },
-            c => word.push(c),
+        let byte = *line.get(at).ok_or(BootLineError::OpenQuote(start - 1))?;
+        at += 1;
+        match (byte, line.get(at)) {
+            (byte, _) if byte == quote => return Ok(at),
+            (b'\\', Some(&kept @ (b'"' | b'\\'))) if quote == b'"' => {
+                word.push(kept);
+                at += 1;
+            }
+            (byte, _) => word.push(byte),
         }
     }
 }
@@ -126,8 +149,10 @@ mod tests {
     #[test]
     fn words_are_split_as_a_shell_does() {
         assert_eq!(words("  --name  Ada\troot=/dev/x "), ["--name", "Ada", "root=/dev/x"]);
-        assert_eq!(words(r#"--name 'Ada L.' "a \"b\" \c" x\ y ''"#),
-            ["--name", "Ada L.", r#"a "b" \c"#, "x y", ""]);
+        assert_eq!(
+            words(r#"--name 'Ada L.' "a \"b\" \c" x\ y ''"#),
+            ["--name", "Ada L.", r#"a "b" \c"#, "x y", ""]
+        );
         assert_eq!(words("a'b'\"c\"d"), ["abcd"]);
         assert!(words("").is_empty());
     }

@@ -17,7 +17,7 @@ pub struct Filter {
 }
 
 /// Why a filter could not be read.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum FilterError {
     /// This part is not `module:level`.
     Part(String),
@@ -36,6 +36,13 @@ impl fmt::Display for FilterError {
     }
 }
 
+impl fmt::Debug for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As it is displayed: quoting text the way of `Debug` would cost the image 5 KB.
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl core::error::Error for FilterError {}
 
 impl Default for Filter {
@@ -48,15 +55,22 @@ impl Filter {
     /// Reads a filter such as `*:info,net:debug`; a level alone is for all modules.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         let mut filter = Self::default();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let (module, level) = part.rsplit_once(':').unwrap_or(("*", part));
-            if module.is_empty() || module.ends_with(':') {
-                return Err(FilterError::Part(part.into()));
+        for part in text.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            if part.is_empty() {
+                continue;
             }
-            let level = level.parse().map_err(|_| FilterError::Level(level.into()))?;
+            let colon = part.iter().rposition(|&byte| byte == b':');
+            let (module, level) = match colon {
+                Some(at) => (&part[..at], &part[at + 1..]),
+                None => (&b"*"[..], part),
+            };
+            if module.is_empty() || module.ends_with(b":") {
+                return Err(FilterError::Part(as_text(part)));
+            }
+            let level = level_of(level).ok_or_else(|| FilterError::Level(as_text(level)))?;
             match module {
-                "*" => filter.all_others = level,
-                module => filter.modules.push((module.into(), level)),
+                b"*" => filter.all_others = level,
+                module => filter.modules.push((as_text(module), level)),
             }
         }
         Ok(filter)
@@ -65,7 +79,9 @@ impl Filter {
     /// The level up to which `target` is logged.
     pub fn level_for(&self, target: &str) -> LevelFilter {
         let fits = |module: &str| {
-            target.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+            target
+                .strip_prefix(module)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         };
         let fitting = self.modules.iter().filter(|(module, _)| fits(module));
         let longest = fitting.max_by_key(|(module, _)| module.len());
@@ -81,6 +97,16 @@ impl Filter {
     pub fn highest(&self) -> LevelFilter {
         self.modules.iter().map(|(_, level)| *level).fold(self.all_others, core::cmp::max)
     }
+}
+
+/// The level with this name.
+fn level_of(name: &[u8]) -> Option<LevelFilter> {
+    LevelFilter::iter().find(|level| level.as_str().as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// A piece of a text, cut at ASCII characters, as text again.
+fn as_text(piece: &[u8]) -> String {
+    String::from_utf8_lossy(piece).into_owned()
 }
 
 #[cfg(xenios_kernel)]

@@ -1,7 +1,7 @@
 //! The machine as the runtime found it: what `boot` says, and Xen's shared info page.
 
-use core::fmt;
 use boot::{BootInfo, Hypervisor};
+use core::fmt;
 use spin::Once;
 use xen::page::SharedPage;
 use xen::{Hypervisor as _, Native, attach, clock};

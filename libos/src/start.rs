@@ -69,7 +69,8 @@ fn environment(info: &'static BootInfo) -> Result<Env, crate::Error> {
 
 /// The facts of this boot, at debug level.
 fn log_what_was_found(info: &BootInfo) {
-    log::debug!("hypervisor: {:?}, cpu: {}", info.hypervisor, info.features);
+    let hypervisor = platform::HypervisorName::ask(info);
+    log::debug!("hypervisor: {hypervisor}, cpu: {}", info.features);
     for entry in &info.memory_map {
         let end = entry.addr.saturating_add(entry.len_bytes);
         log::debug!("memory: {:#012x}..{end:#012x} {}", entry.addr, entry.kind);

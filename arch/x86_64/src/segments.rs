@@ -12,11 +12,12 @@ mod kernel {
     use crate::layout::{IstStack, ist_stack};
     use crate::trap::{self, STACK_SMASH_VECTOR};
     use core::cell::UnsafeCell;
+    use core::mem::MaybeUninit;
     use x86_64::PrivilegeLevel;
-    use x86_64::instructions::tables::{lidt, load_tss};
+    use x86_64::instructions::tables::{lgdt, lidt, load_tss};
     use x86_64::registers::segmentation::{CS, DS, ES, SS, Segment};
     use x86_64::structures::DescriptorTablePointer;
-    use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
+    use x86_64::structures::gdt::{Descriptor, SegmentSelector};
     use x86_64::structures::idt::{Entry, HandlerFunc};
     use x86_64::structures::tss::TaskStateSegment;
 
@@ -24,14 +25,16 @@ mod kernel {
     const DATA: SegmentSelector = SegmentSelector::new(2, PrivilegeLevel::Ring0);
     const TASK: SegmentSelector = SegmentSelector::new(3, PrivilegeLevel::Ring0);
 
+    /// Words of the GDT.
+    const SEGMENT_WORDS: usize = 5;
     /// Vectors that have an entry: up to the one that a smashed stack raises.
     const VECTORS: usize = STACK_SMASH_VECTOR as usize + 1;
 
     /// The tables, filled in place: the CPU reads them from then on.
     struct Tables {
         task: UnsafeCell<TaskStateSegment>,
-        segments: UnsafeCell<GlobalDescriptorTable>,
-        interrupts: UnsafeCell<[Entry<HandlerFunc>; VECTORS]>,
+        segments: UnsafeCell<[u64; SEGMENT_WORDS]>,
+        interrupts: UnsafeCell<MaybeUninit<[Entry<HandlerFunc>; VECTORS]>>,
     }
 
     // SAFETY: written once, by `install`, before anything else can run.
@@ -39,8 +42,8 @@ mod kernel {
 
     static TABLES: Tables = Tables {
         task: UnsafeCell::new(TaskStateSegment::new()),
-        segments: UnsafeCell::new(GlobalDescriptorTable::new()),
-        interrupts: UnsafeCell::new([Entry::missing(); VECTORS]),
+        segments: UnsafeCell::new([0; SEGMENT_WORDS]),
+        interrupts: UnsafeCell::new(MaybeUninit::uninit()),
     };
 
     /// Loads the final GDT, TSS and IDT. From here on a fault is reported.
@@ -53,6 +56,7 @@ mod kernel {
             let segments = &mut *TABLES.segments.get();
             (&mut *TABLES.task.get(), segments, &mut *TABLES.interrupts.get())
         };
+        let interrupts = interrupts.write([Entry::missing(); VECTORS]);
         for stack in [
             IstStack::DoubleFault,
             IstStack::Nmi,
@@ -60,14 +64,15 @@ mod kernel {
             IstStack::PageFault,
             IstStack::Fault,
         ] {
-            task.interrupt_stack_table[stack as usize - 1] = VirtAddr::new(ist_stack(stack).end());
+            task.interrupt_stack_table[stack as usize - 1] =
+                VirtAddr::new_truncate(ist_stack(stack).end());
         }
-        segments.append(Descriptor::kernel_code_segment());
-        segments.append(Descriptor::kernel_data_segment());
-        segments.append(Descriptor::tss_segment(task));
-        segments.load();
-        // SAFETY: the selectors are those of the three descriptors just appended, in that order.
+        *segments = segment_words(task);
+        let base = trap::addr_of(segments.as_ptr().cast());
+        let limit = (size_of_val(segments) - 1) as u16;
+        // SAFETY: the table is static, and the selectors are those of its descriptors.
         unsafe {
+            lgdt(&DescriptorTablePointer { limit, base });
             CS::set_reg(CODE);
             DS::set_reg(DATA);
             ES::set_reg(DATA);
@@ -83,9 +88,30 @@ mod kernel {
             }
         }
         let limit = (size_of_val(interrupts) - 1) as u16;
-        let base = VirtAddr::from_ptr(interrupts.as_ptr());
+        let base = trap::addr_of(interrupts.as_ptr().cast());
         // SAFETY: the table is static and its entries are valid or absent.
         unsafe { lidt(&DescriptorTablePointer { limit, base }) };
+    }
+
+    /// The GDT: nothing, code, data, and the two words of the task state.
+    fn segment_words(task: &'static TaskStateSegment) -> [u64; SEGMENT_WORDS] {
+        let mut words = [0; SEGMENT_WORDS];
+        let descriptors = [
+            Descriptor::kernel_code_segment(),
+            Descriptor::kernel_data_segment(),
+            Descriptor::tss_segment(task),
+        ];
+        let mut at = 1;
+        for descriptor in descriptors {
+            match descriptor {
+                Descriptor::UserSegment(word) => words[at] = word,
+                Descriptor::SystemSegment(low, high) => {
+                    words[at..at + 2].copy_from_slice(&[low, high])
+                }
+            }
+            at += 1;
+        }
+        words
     }
 
     /// The stack that a vector's handler runs on (Intel SDM volume 3, table 6-1 names the vectors).

@@ -37,7 +37,7 @@ pub struct CheckedHeap<S: Source> {
     head: usize,
     quarantine: Quarantine,
     counters: Counters,
-    /// Payloads ever handed out lie in `lowest..=highest`.
+    /// Payloads ever handed out lie in `lowest..=highest`; 0 before the first.
     lowest: usize,
     highest: usize,
 }
@@ -65,7 +65,7 @@ impl<S: Source> CheckedHeap<S> {
                 claimed_bytes: 0,
                 available_bytes: 0,
             },
-            lowest: usize::MAX,
+            lowest: 0,
             highest: 0,
         }
     }
@@ -107,7 +107,8 @@ impl<S: Source> CheckedHeap<S> {
         let Some(raw) = self.allocate_raw(geometry.raw)? else { return Ok(core::ptr::null_mut()) };
         // SAFETY: the raw block is at least that long.
         let block = Block::at(unsafe { raw.add(geometry.payload_offset) });
-        self.lowest = self.lowest.min(block.addr());
+        let nothing_below = self.lowest == 0 || block.addr() < self.lowest;
+        self.lowest = if nothing_below { block.addr() } else { self.lowest };
         self.highest = self.highest.max(block.addr());
         // SAFETY: the raw block has room for header, payload and trailer, and is ours.
         unsafe {
@@ -124,7 +125,11 @@ impl<S: Source> CheckedHeap<S> {
     ///
     /// # Safety
     /// If `payload` is a block of this heap, no one uses it any more. It need not be one: that is found.
-    pub unsafe fn deallocate(&mut self, payload: NonNull<u8>, layout: Layout) -> Result<(), HeapFault> {
+    pub unsafe fn deallocate(
+        &mut self,
+        payload: NonNull<u8>,
+        layout: Layout,
+    ) -> Result<(), HeapFault> {
         let block = Block::at(payload);
         // SAFETY: `verify` looks only where the heap's memory is.
         let header = unsafe { self.verify(block, layout)? };
@@ -276,10 +281,8 @@ impl<S: Source> CheckedHeap<S> {
         // whose fault tells as much.
         let header = unsafe { self.verify_header(block)? };
         if header.layout() != Some(layout) {
-            let kind = FaultKind::WrongLayout {
-                said_bytes: layout.size(),
-                said_align: layout.align(),
-            };
+            let kind =
+                FaultKind::WrongLayout { said_bytes: layout.size(), said_align: layout.align() };
             return Err(fault(kind, block, header.len_bytes()));
         }
         // SAFETY: the header says how long the block is.
@@ -302,7 +305,9 @@ impl<S: Source> CheckedHeap<S> {
             return Err(fault(FaultKind::DoubleFree, block, header.len_bytes()));
         }
         // A neighbour that points back says that this is a block, and that its header was damaged.
-        let known = [header.prev, header.next].into_iter().any(|neighbour| self.points_at(neighbour, block));
+        let known = [header.prev, header.next]
+            .into_iter()
+            .any(|neighbour| self.points_at(neighbour, block));
         let kind = if known || self.head == block.addr() {
             FaultKind::Underflow
         } else {
@@ -343,7 +348,9 @@ impl<S: Source> CheckedHeap<S> {
         unsafe {
             if let Some(old) = Block::from_addr(self.head) {
                 let old_header = self.verify_header(old)?;
-                old.set_header(self.key.sealed(old, old_header.between(block.addr(), old_header.next)));
+                old.set_header(
+                    self.key.sealed(old, old_header.between(block.addr(), old_header.next)),
+                );
             }
             block.set_header(self.key.sealed(block, header.between(0, self.head)));
         }

@@ -123,7 +123,8 @@ struct Frames;
 // SAFETY: `acquire` uses neither the global allocator nor the heap's lock.
 unsafe impl Source for Frames {
     fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
-        let needed = layout.size().checked_add(layout.align()).and_then(|n| n.checked_add(TALC_BYTES));
+        let needed =
+            layout.size().checked_add(layout.align()).and_then(|n| n.checked_add(TALC_BYTES));
         let needed = needed.ok_or(())?;
         let wanted = talc.counters().claimed_bytes / GROW_FRACTION;
         let mut len = wanted.clamp(GROW_BYTES_MIN, GROW_BYTES_MAX).max(needed);
@@ -147,10 +148,9 @@ fn guarded_chunk(len_bytes: usize) -> Option<PhysRange> {
     let frames = (len_bytes as u64).div_ceil(PAGE_BYTES).checked_add(2)?;
     let taken = frames::allocate(frames, 1)?;
     let inside = PhysRange::new(taken.start() + PAGE_BYTES, taken.end() - PAGE_BYTES)?;
-    for guard in [
-        PhysRange::new(taken.start(), inside.start())?,
-        PhysRange::new(inside.end(), taken.end())?,
-    ] {
+    for guard in
+        [PhysRange::new(taken.start(), inside.start())?, PhysRange::new(inside.end(), taken.end())?]
+    {
         // SAFETY: the page was just taken and holds nothing. If no frame is left to say so in the page
         // tables, the chunk has one guard less; memory is at its end then.
         let _ = unsafe { paging::kernel::unmap(guard, Hole::HeapGuard) };

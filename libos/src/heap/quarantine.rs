@@ -22,18 +22,18 @@ pub(super) struct Quarantine {
     waiting: [Option<Freed>; BLOCKS],
     /// Where the next one goes; the oldest stands there.
     next: usize,
-    enabled: bool,
+    disabled: bool,
 }
 
 impl Quarantine {
     pub(super) const fn new() -> Self {
-        Self { waiting: [None; BLOCKS], next: 0, enabled: true }
+        Self { waiting: [None; BLOCKS], next: 0, disabled: false }
     }
 
     /// Takes a block in, if it is short enough; gives the block that may be used again: the one that had
     /// waited longest, or the given one.
     pub(super) fn exchange(&mut self, freed: Freed) -> Option<Freed> {
-        if !self.enabled || freed.len_bytes > BLOCK_BYTES_MAX {
+        if self.disabled || freed.len_bytes > BLOCK_BYTES_MAX {
             return Some(freed);
         }
         let oldest = self.waiting[self.next].replace(freed);
@@ -54,7 +54,7 @@ impl Quarantine {
 
     /// Whether blocks wait at all from now on.
     pub(super) fn set_enabled(&mut self, enabled: bool) {
-        self.enabled = enabled;
+        self.disabled = !enabled;
     }
 }
 
@@ -79,7 +79,8 @@ impl Freed {
         let fault = |kind| HeapFault { kind, addr: self.block.addr(), len_bytes: self.len_bytes };
         // SAFETY: the caller's word: the header and the payload are the heap's.
         let (header, payload) = unsafe {
-            let payload = core::slice::from_raw_parts(self.block.payload().as_ptr(), self.len_bytes);
+            let payload =
+                core::slice::from_raw_parts(self.block.payload().as_ptr(), self.len_bytes);
             (self.block.header(), payload)
         };
         if !key.is_freed(self.block, &header) {

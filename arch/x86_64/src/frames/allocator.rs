@@ -44,7 +44,9 @@ pub enum FrameError {
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotPages(range) => write!(f, "{range} is not made of whole pages above page zero"),
+            Self::NotPages(range) => {
+                write!(f, "{range} is not made of whole pages above page zero")
+            }
             Self::AlreadyFree(range) => write!(f, "some of {range} is free already"),
         }
     }

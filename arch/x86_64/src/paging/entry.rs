@@ -91,10 +91,7 @@ impl Leaf {
 
 /// The rights in a present entry's flags.
 pub(super) fn access_of(flags: Flags) -> Access {
-    Access {
-        write: flags.contains(Flags::WRITABLE),
-        execute: !flags.contains(Flags::NO_EXECUTE),
-    }
+    Access { write: flags.contains(Flags::WRITABLE), execute: !flags.contains(Flags::NO_EXECUTE) }
 }
 
 /// The hole in a non-present entry's flags.

@@ -16,7 +16,7 @@ pub struct IdentityTables;
 
 impl TableMemory for IdentityTables {
     fn allocate(&mut self) -> Option<PhysAddr> {
-        let frame = PhysAddr::new(crate::frames::allocate(1, 1)?.start());
+        let frame = PhysAddr::new_truncate(crate::frames::allocate(1, 1)?.start());
         *self.table_mut(frame) = PageTable::new();
         Some(frame)
     }
@@ -67,7 +67,7 @@ fn change(range: PhysRange, leaf: Leaf) -> Result<(), MapError> {
     let space = space.as_mut().ok_or(MapError::OutOfFrames)?;
     space.map(range, leaf)?;
     for page in (range.start()..range.end()).step_by(PAGE_BYTES as usize) {
-        tlb::flush(VirtAddr::new(page));
+        tlb::flush(VirtAddr::new_truncate(page));
     }
     Ok(())
 }

@@ -144,7 +144,7 @@ impl<M: TableMemory> AddressSpace<M> {
             if present {
                 slot.set_addr(addr + i as u64 * entry_bytes(below), small_flags);
             } else {
-                slot.set_addr(PhysAddr::new(0), flags);
+                slot.set_addr(PhysAddr::zero(), flags);
             }
         }
         self.memory.table_mut(table)[index].set_addr(child, Flags::PRESENT | Flags::WRITABLE);
@@ -178,7 +178,8 @@ impl<M: TableMemory> AddressSpace<M> {
         let mut open: Option<Run> = None;
         self.visit(self.root, ROOT_LEVEL, 0, &mut |page: Run| match &mut open {
             Some(run) if run.range.end() == page.range.start() && run.access == page.access => {
-                run.range = PhysRange::new(run.range.start(), page.range.end()).unwrap_or(page.range);
+                run.range =
+                    PhysRange::new(run.range.start(), page.range.end()).unwrap_or(page.range);
             }
             _ => {
                 if let Some(done) = open.replace(page) {
@@ -218,8 +219,8 @@ fn set_leaf(
     match leaf {
         Leaf::Page(_) => {
             let large = if level > 1 { Flags::HUGE_PAGE } else { Flags::empty() };
-            entry.set_addr(PhysAddr::new(start), leaf.flags() | large);
+            entry.set_addr(PhysAddr::new_truncate(start), leaf.flags() | large);
         }
-        Leaf::Hole(_) => entry.set_addr(PhysAddr::new(0), leaf.flags()),
+        Leaf::Hole(_) => entry.set_addr(PhysAddr::zero(), leaf.flags()),
     }
 }

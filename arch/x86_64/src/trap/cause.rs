@@ -35,12 +35,7 @@ const ERROR_FETCH: u64 = 1 << 4;
 
 impl Cause {
     /// The cause of `vector` with `error_code`; `cr2` and `found` count for page faults only.
-    pub fn of(
-        vector: u64,
-        error_code: u64,
-        cr2: u64,
-        found: Option<Result<Access, Hole>>,
-    ) -> Self {
+    pub fn of(vector: u64, error_code: u64, cr2: u64, found: Option<Result<Access, Hole>>) -> Self {
         match u8::try_from(vector) {
             Ok(STACK_SMASH_VECTOR) => Self::StackSmashed,
             Ok(14) => Self::Page(PageFault {
@@ -168,7 +163,9 @@ mod tests {
             }
         }
         assert_eq!(Cause::of(0, 0, 0, None).to_string(), "divide error (vector 0)");
-        assert_eq!(Cause::of(13, 8, 0, None).to_string(),
-            "general protection fault (vector 13, error code 0x8)");
+        assert_eq!(
+            Cause::of(13, 8, 0, None).to_string(),
+            "general protection fault (vector 13, error code 0x8)"
+        );
     }
 }

@@ -76,9 +76,14 @@ unsafe extern "C" {
 /// Address of the stub for `vector`: one of the 32 exceptions or [`STACK_SMASH_VECTOR`].
 pub fn stub(vector: u8) -> VirtAddr {
     if vector == STACK_SMASH_VECTOR {
-        return VirtAddr::from_ptr(trap_stub_stack_smash as *const ());
+        return addr_of(trap_stub_stack_smash as *const ());
     }
-    VirtAddr::from_ptr(trap_stubs as *const ()) + 16 * u64::from(vector & 31)
+    addr_of((trap_stubs as *const u8).wrapping_add(16 * usize::from(vector & 31)).cast())
+}
+
+/// The address of a thing in the image, which lies in the lower half.
+pub(crate) fn addr_of(thing: *const ()) -> VirtAddr {
+    VirtAddr::new_truncate(thing.expose_provenance() as u64)
 }
 
 /// Called by the stubs.

@@ -21,6 +21,8 @@ pub use frame::{Registers, TrapFrame};
 #[cfg(xenios_kernel)]
 pub use backtrace::{backtrace, backtrace_from};
 #[cfg(xenios_kernel)]
+pub(crate) use entry::addr_of;
+#[cfg(xenios_kernel)]
 pub use entry::{Reporter, set_reporter, stub};
 
 /// The software interrupt that `__stack_chk_fail` raises.

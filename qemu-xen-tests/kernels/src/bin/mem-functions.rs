@@ -80,7 +80,10 @@ fn order(len: usize, offset: usize) -> Result<(), String> {
         if at < len {
             b[offset + at] = b[offset + at].wrapping_add(1);
             let expected = a[offset + at].cmp(&b[offset + at]);
-            check!(x.cmp(black_box(&b[y.clone()])) == expected, "memcmp of {len}, byte {at} differs");
+            check!(
+                x.cmp(black_box(&b[y.clone()])) == expected,
+                "memcmp of {len}, byte {at} differs"
+            );
             b[offset + at] = a[offset + at];
         }
     }

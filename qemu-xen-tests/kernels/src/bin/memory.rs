@@ -20,7 +20,8 @@ async fn main(env: libos::Env) {
 }
 
 fn use_memory(env: &libos::Env) -> Result<(), String> {
-    let expected_mib = env.boot_line().option("expect-mib").and_then(|text| text.parse::<u64>().ok());
+    let expected_mib =
+        env.boot_line().option("expect-mib").and_then(|text| text.parse::<u64>().ok());
     let expected_mib = expected_mib.ok_or("no --expect-mib")?;
     let ram_bytes = env.memory().ram_bytes();
     check!(ram_bytes == expected_mib << 20, "{ram_bytes} bytes of RAM in the map");
@@ -30,7 +31,9 @@ fn use_memory(env: &libos::Env) -> Result<(), String> {
     let mut held: Vec<Vec<u64>> = Vec::new();
     for piece in 0..pieces {
         let mut words = Vec::new();
-        words.try_reserve_exact(PIECE_WORDS).map_err(|_| alloc::format!("piece {piece} of {pieces}"))?;
+        words
+            .try_reserve_exact(PIECE_WORDS)
+            .map_err(|_| alloc::format!("piece {piece} of {pieces}"))?;
         words.extend((0..PIECE_WORDS as u64).map(|word| pattern(piece, word)));
         held.push(words);
     }

@@ -191,7 +191,9 @@ mod tests {
             let producer = self.page.u32_at(3084).load(Ordering::SeqCst);
             let count = (producer.wrapping_sub(consumer) as usize).min(limit);
             let bytes = (0..count)
-                .map(|i| self.page.u8_at(1024 + ((consumer as usize + i) & 2047)).load(Ordering::SeqCst))
+                .map(|i| {
+                    self.page.u8_at(1024 + ((consumer as usize + i) & 2047)).load(Ordering::SeqCst)
+                })
                 .collect();
             self.page.u32_at(3080).store(consumer.wrapping_add(count as u32), Ordering::SeqCst);
             bytes

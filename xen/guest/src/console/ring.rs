@@ -51,8 +51,7 @@ impl Ring {
         }
         let count = used.min(to.len());
         let start = consumer as usize % IN_BYTES;
-        let (before_wrap, after_wrap) =
-            to[..count].split_at_mut(count.min(IN_BYTES - start));
+        let (before_wrap, after_wrap) = to[..count].split_at_mut(count.min(IN_BYTES - start));
         self.page.read(IN + start, before_wrap);
         self.page.read(IN, after_wrap);
         // The bytes are ours before the backend may write there again.

@@ -50,7 +50,8 @@ mod tests {
         let page = SharedPage::fake();
         let peer = page.peer();
         for port in [0, 63, 64, 4095] {
-            peer.u64_at(EVTCHN_PENDING + 8 * (port / 64)).fetch_or(1 << (port % 64), Ordering::SeqCst);
+            peer.u64_at(EVTCHN_PENDING + 8 * (port / 64))
+                .fetch_or(1 << (port % 64), Ordering::SeqCst);
             let port = EvtchnPort(port as u32);
             assert!(take_pending(&page, port), "{port}");
             assert!(!take_pending(&page, port), "{port}");

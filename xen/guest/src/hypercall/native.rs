@@ -33,8 +33,7 @@ impl Hypervisor for Native {
     }
 
     fn add_to_physmap(&self, space: u32, index: u64, gfn: u64) -> Result<(), Errno> {
-        let mut argument =
-            AddToPhysmap { domid: DomId::SELF.0, size: 0, space, index, gfn };
+        let mut argument = AddToPhysmap { domid: DomId::SELF.0, size: 0, space, index, gfn };
         // SAFETY: changes what lies at `gfn`; that no RAM lies there is the contract of the trait.
         unsafe { call(Number::MemoryOp, memory::op::ADD_TO_PHYSMAP, &mut argument).map(|_| ()) }
     }
