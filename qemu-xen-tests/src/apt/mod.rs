@@ -11,6 +11,7 @@ use crate::{Cache, Context, Error, Progress, Result};
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// One package at one version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +29,8 @@ pub struct Apt {
     archives: PathBuf,
 }
 
+/// How long the lists of packages are taken for current.
+const FRESH: Duration = Duration::from_secs(120);
 /// How often a download is tried.
 const ATTEMPTS: u32 = 3;
 
@@ -61,13 +64,19 @@ impl Apt {
         Ok(Self { configuration, archives })
     }
 
-    /// Fetches the archive's current lists of packages.
+    /// Fetches the archive's current lists of packages, unless that was done a moment ago.
     ///
     /// # Errors
     /// When the archive cannot be reached.
     pub fn update(&self, progress: &Progress) -> Result<()> {
+        let mark = self.configuration.with_file_name("updated");
+        let age = std::fs::metadata(&mark).and_then(|mark| mark.modified()).ok();
+        if age.and_then(|time| time.elapsed().ok()).is_some_and(|age| age < FRESH) {
+            return Ok(());
+        }
         progress.step("fetching the list of Debian packages");
-        self.fetch(&["update"], progress).map_err(|error| error.help(NETWORK_HELP))
+        self.fetch(&["update"], progress).map_err(|error| error.help(NETWORK_HELP))?;
+        std::fs::write(&mark, "").doing(|| format!("write {}", mark.display()))
     }
 
     /// The packages that `wanted` needs, itself included, each at the version the archive has now.
@@ -213,6 +222,8 @@ fn configuration_text(host: &str, folders: [(&str, &PathBuf); 3]) -> String {
             "Dir::Etc::Main \"/dev/null\";",
             "Dir::Etc::Parts \"/dev/null/\";",
             "Acquire::Languages \"none\";",
+            "Dir::Cache::pkgcache \"\";",
+            "Dir::Cache::srcpkgcache \"\";",
             "APT::Sandbox::User \"root\";",
             "APT::Architecture \"amd64\";",
             "APT::Architectures { \"amd64\"; };",
