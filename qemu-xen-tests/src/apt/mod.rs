@@ -279,7 +279,7 @@ fn tar_into(root: &Path, without: &[&str]) -> Command {
     tar.args(["-x", "--keep-directory-symlink", "--no-same-owner", "--delay-directory-restore"]);
     // Programs that are set-uid, or unreadable for others, would be in the way later.
     tar.args(["--mode=u+rwX,go+rX", "-C"]).arg(root);
-    // A `*` stands for one name: without this, `rustc-*/src` would also be `rustc-1/library/core/src`.
+    // A `*` stands for one name: else `rustc-*/src` would be `rustc-1/library/core/src` as well.
     tar.arg("--no-wildcards-match-slash");
     tar.args(without.iter().map(|pattern| format!("--exclude={pattern}")));
     tar
