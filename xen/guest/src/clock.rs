@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_taken_between_writes_only() {
-        let page = SharedPage::fake();
+        let page = SharedPage::allocate().unwrap();
         page.u32_at(VCPU_TIME).store(4, Ordering::Relaxed);
         page.u64_at(VCPU_TIME + 16).store(99, Ordering::Relaxed);
         assert_eq!(snapshot(&page).map(|time| (time.version, time.system_time_ns)), Some((4, 99)));

@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_pending_bit_is_taken_once() {
-        let page = SharedPage::fake();
+        let page = SharedPage::allocate().unwrap();
         let peer = page.peer();
         for port in [0, 63, 64, 4095] {
             peer.u64_at(EVTCHN_PENDING + 8 * (port / 64))
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn other_ports_stay_pending() {
-        let page = SharedPage::fake();
+        let page = SharedPage::allocate().unwrap();
         page.u64_at(EVTCHN_PENDING).store(0b110, Ordering::SeqCst);
         assert!(take_pending(&page, EvtchnPort(1)));
         assert_eq!(page.u64_at(EVTCHN_PENDING).load(Ordering::SeqCst), 0b100);
