@@ -12,9 +12,9 @@ use core::fmt::{self, Write};
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
 use spin::Mutex;
+use xen::Native;
 use xen::console::{Queue, Ring};
-use xen::{Hypervisor as _, Native};
-use xen_abi::event::EvtchnPort;
+use xen::evtchn::Channel;
 
 /// Bytes of text that may wait for the backend.
 const QUEUE_BYTES: usize = 64 << 10;
@@ -24,7 +24,7 @@ enum Sink {
     /// Nowhere yet: it waits.
     None,
     /// The console ring.
-    Ring(Ring, EvtchnPort),
+    Ring(Ring, Channel<Native>),
     /// The early console of a machine without Xen.
     Early,
 }
@@ -40,23 +40,24 @@ static STATE: Mutex<State> =
     Mutex::new(State { queue: Queue::new(), sink: Sink::None, reader: None, writer: None });
 
 /// Connects the console: to the ring if there is one, else to the early console.
-pub(crate) fn attach(ring: Option<(Ring, EvtchnPort)>) {
+pub(crate) fn attach(ring: Option<(Ring, Channel<Native>)>) {
     let mut state = STATE.lock();
-    state.sink = ring.map_or(Sink::Early, |(ring, port)| Sink::Ring(ring, port));
+    state.sink = ring.map_or(Sink::Early, |(ring, channel)| Sink::Ring(ring, channel));
     state.flush();
 }
 
-/// The console's port, to wait on.
-pub(crate) fn port() -> Option<EvtchnPort> {
-    match &STATE.lock().sink {
-        Sink::Ring(_, port) => Some(*port),
-        _ => None,
-    }
+/// Whether the console can still wake anyone.
+pub(crate) fn is_attached() -> bool {
+    matches!(STATE.lock().sink, Sink::Ring(..))
 }
 
-/// The backend has sent an event: it took text or gave some.
+/// Looks whether the backend has sent an event: it took text or gave some.
 pub(crate) fn on_event() {
     let mut state = STATE.lock();
+    match &state.sink {
+        Sink::Ring(_, channel) if channel.take() => {}
+        _ => return,
+    }
     state.flush();
     let wakers = [state.reader.take(), state.writer.take()];
     drop(state);
@@ -83,9 +84,9 @@ impl State {
     fn flush(&mut self) {
         match &mut self.sink {
             Sink::None => {}
-            Sink::Ring(ring, port) => {
+            Sink::Ring(ring, channel) => {
                 if self.queue.flush(ring) {
-                    notify(*port);
+                    notify(channel);
                 }
             }
             Sink::Early => self.queue.drain(|text| {
@@ -103,8 +104,8 @@ impl Write for State {
 }
 
 /// Tells the backend. An error means that it is gone; the text stays in the ring.
-fn notify(port: EvtchnPort) {
-    let _ = Native.send(port);
+fn notify(channel: &Channel<Native>) {
+    let _ = channel.notify();
 }
 
 /// The console as a stream of bytes, for apps.
@@ -130,10 +131,10 @@ impl Console {
         }
         poll_fn(|context| {
             let mut state = STATE.lock();
-            if let Sink::Ring(ring, port) = &mut state.sink {
+            if let Sink::Ring(ring, channel) = &mut state.sink {
                 let count = ring.read(to);
                 if count > 0 {
-                    notify(*port);
+                    notify(channel);
                     return Poll::Ready(count);
                 }
             }

@@ -3,12 +3,12 @@
 //! ```text
 //!        ┌──────────── woken ◀───────────────┐
 //!        ▼                                   │
-//!   poll the app ──▶ handle events ──▶ still nothing: SCHEDOP_poll on the bound ports
+//!   poll the app ──▶ handle events ──▶ still nothing: sti; hlt
 //! ```
 //!
-//! Interrupts stay off for good: there is no handler, so nothing ever runs between two instructions. A
-//! port's pending bit is cleared before its waiter is woken, and Xen looks at the pending bits again
-//! before it lets us sleep, so no event is lost.
+//! Interrupts are off but while the CPU sleeps, so nothing ever runs between two instructions. A port's
+//! pending bit is cleared before its waiter is woken, and the CPU does not sleep while the upcall is
+//! pending, so no event is lost.
 
 use crate::{console, platform};
 use alloc::boxed::Box;
@@ -19,7 +19,7 @@ use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
-use xen::{Hypervisor as _, Native, evtchn};
+use xen::{Hypervisor as _, Native};
 
 /// How long the end of the domain waits for the console to take what was written.
 const CONSOLE_PATIENCE: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ pub(crate) fn run<T>(app: impl Future<Output = T>) -> T {
         }
         handle_events();
         if !woken.0.load(Ordering::Acquire) {
-            sleep(None);
+            sleep();
             handle_events();
         }
     }
@@ -53,44 +53,43 @@ pub(crate) fn run<T>(app: impl Future<Output = T>) -> T {
 
 /// Wakes whoever waits on a port that is pending.
 fn handle_events() {
-    let Some(shared_info) = platform::shared_info() else { return };
-    evtchn::clear_summary(shared_info);
-    if let Some(port) = console::port() {
-        if evtchn::take_pending(shared_info, port) {
-            console::on_event();
-        }
+    if let Some(events) = platform::events() {
+        events.dispatch();
+        console::on_event();
     }
 }
 
-/// Gives the CPU away until a bound port is pending or system time `deadline_ns` has come.
-fn sleep(deadline_ns: Option<u64>) {
-    let port = console::port();
-    if platform::shared_info().is_none() || (port.is_none() && deadline_ns.is_none()) {
-        // Nothing can ever wake us.
-        log::error!("the app waits for something that cannot come: no event channel is bound");
-        platform::shut_down(xen_abi::sched::ShutdownReason::Crash);
+/// Sleeps until an event comes.
+fn sleep() {
+    let Some(events) = platform::events() else { return stuck() };
+    if !console::is_attached() {
+        stuck();
     }
-    if let Err(errno) = Native.poll(port.as_slice(), deadline_ns) {
-        log::error!("Xen refuses to let us sleep: {errno}");
-    }
+    arch::idle::sleep(|| events.is_pending());
 }
 
-/// Waits until the console's backend has taken all text, at most [`CONSOLE_PATIENCE`].
+/// Nothing can ever wake us.
+fn stuck() {
+    log::error!("the app waits for something that cannot come: no event channel is bound");
+    platform::shut_down(xen_abi::sched::ShutdownReason::Crash);
+}
+
+/// How often the console's backend is looked at while the end waits for it, in nanoseconds.
+const CONSOLE_LOOK_NS: u64 = 2_000_000;
+
+/// Waits until the console's backend has taken all text, at most [`CONSOLE_PATIENCE`]. Takes no lock for
+/// good: it works in a crash too, whatever that interrupted.
 pub(crate) fn wait_for_console() {
-    let Some(shared_info) = platform::shared_info() else {
+    let Some(start_ns) = platform::system_time_ns() else {
         console::try_flush();
         return;
     };
-    let Some(start_ns) = platform::system_time_ns() else { return };
     let deadline_ns = start_ns.saturating_add(CONSOLE_PATIENCE.as_nanos() as u64);
-    while !console::try_flush() {
-        if platform::system_time_ns().is_none_or(|now_ns| now_ns >= deadline_ns) {
+    let mut now_ns = start_ns;
+    while !console::try_flush() && now_ns < deadline_ns {
+        if Native.poll(&[], Some(now_ns + CONSOLE_LOOK_NS)).is_err() {
             return;
         }
-        let Some(port) = console::port() else { return };
-        evtchn::take_pending(shared_info, port);
-        if console::try_flush() || Native.poll(&[port], Some(deadline_ns)).is_err() {
-            return;
-        }
+        now_ns = platform::system_time_ns().unwrap_or(deadline_ns);
     }
 }

@@ -16,6 +16,7 @@ extern crate std;
 
 #[cfg(xenios_kernel)]
 mod app;
+pub mod balloon;
 pub mod boot_line;
 #[cfg(xenios_kernel)]
 pub mod console;

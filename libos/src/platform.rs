@@ -1,15 +1,21 @@
 //! The machine as the runtime found it: what `boot` says, and Xen's shared info page.
 
+use alloc::sync::Arc;
 use boot::{BootInfo, Hypervisor};
 use core::fmt;
+use core::sync::atomic::AtomicU8;
 use spin::Once;
+use xen::evtchn::{Events, Interface};
 use xen::page::SharedPage;
 use xen::{Hypervisor as _, Native, attach, clock};
+use xen_abi::hvm::{Param, callback_by_vector};
 use xen_abi::identity;
 use xen_abi::sched::ShutdownReason;
+use xen_abi::shared_info::UPCALL_PENDING;
 
 static BOOT: Once<&'static BootInfo> = Once::new();
-static SHARED_INFO: Once<SharedPage> = Once::new();
+static SHARED_INFO: Once<Arc<SharedPage>> = Once::new();
+static EVENTS: Once<Events<Native>> = Once::new();
 
 /// Remembers what boot found.
 pub(crate) fn init(info: &'static BootInfo) {
@@ -28,7 +34,33 @@ pub(crate) fn on_xen() -> bool {
 
 /// Xen's shared info page, once it is mapped.
 pub(crate) fn shared_info() -> Option<&'static SharedPage> {
-    SHARED_INFO.get()
+    SHARED_INFO.get().map(|page| &**page)
+}
+
+/// The domain's event channels, once they are set up.
+pub(crate) fn events() -> Option<&'static Events<Native>> {
+    EVENTS.get()
+}
+
+/// Takes over the event channels and has Xen say by an interrupt that one is pending.
+pub(crate) fn start_events(interface: Interface) {
+    let Some(page) = SHARED_INFO.get() else { return };
+    EVENTS.call_once(|| Events::new(Native, page.clone(), interface));
+    arch::trap::acknowledge_at(shared_info_flag(page));
+    set_callback();
+}
+
+/// Names the upcall's vector to Xen; again after each resume.
+fn set_callback() {
+    let callback = callback_by_vector(arch::trap::UPCALL_VECTOR);
+    if let Err(errno) = Native.set_hvm_param(Param::CallbackIrq, callback) {
+        log::error!("Xen refuses the upcall: {errno}");
+    }
+}
+
+/// The flag that says that events are pending.
+fn shared_info_flag(page: &'static SharedPage) -> &'static AtomicU8 {
+    page.u8_at(UPCALL_PENDING)
 }
 
 /// Maps the shared info page and starts the clock from it. Without Xen, and if Xen refuses, the clock
@@ -38,7 +70,7 @@ pub(crate) fn start_clock(info: &BootInfo) {
     if on_xen() {
         match attach::shared_info(&Native, &info.memory_map) {
             Ok(page) => {
-                let page = SHARED_INFO.call_once(|| page);
+                let page = SHARED_INFO.call_once(|| Arc::new(page));
                 rate = clock::snapshot(page).unwrap_or(rate);
             }
             Err(error) => log::error!("shared info page: {error}"),

@@ -12,7 +12,9 @@ use crate::memory::Memory;
 use crate::{console, crash, exec, heap, platform};
 use boot::BootInfo;
 use core::future::Future;
+use xen::evtchn::Interface;
 use xen::{Native, attach};
+use xen_abi::event::Priority;
 use xen_abi::sched::ShutdownReason;
 
 /// Called by [`crate::entry!`]. Never returns.
@@ -26,6 +28,7 @@ where
     logger::install();
     start_heap(info);
     platform::start_clock(info);
+    platform::start_events(Interface::PreferFifo);
     start_console(info);
     let status = match environment(info) {
         Ok(env) => exec::run(main(env)).status(),
@@ -54,6 +57,10 @@ fn start_console(info: &BootInfo) {
     } else {
         None
     };
+    let ring = ring.and_then(|(ring, port)| {
+        let channel = platform::events()?.adopt(port, Priority::CONTROL).ok()?;
+        Some((ring, channel))
+    });
     console::attach(ring);
 }
 

@@ -10,7 +10,7 @@ pub use kernel::install;
 mod kernel {
     use crate::addr::VirtAddr;
     use crate::layout::{IstStack, ist_stack};
-    use crate::trap::{self, STACK_SMASH_VECTOR};
+    use crate::trap::{self, STACK_SMASH_VECTOR, UPCALL_VECTOR};
     use core::cell::UnsafeCell;
     use core::mem::MaybeUninit;
     use x86_64::PrivilegeLevel;
@@ -86,6 +86,12 @@ mod kernel {
                     .set_handler_addr(trap::stub(vector))
                     .set_stack_index(stack_for(vector) as u16 - 1);
             }
+        }
+        // SAFETY: the stub saves what it uses and returns; its stack was set above.
+        unsafe {
+            interrupts[usize::from(UPCALL_VECTOR)]
+                .set_handler_addr(trap::upcall_stub())
+                .set_stack_index(IstStack::Fault as u16 - 1);
         }
         let limit = (size_of_val(interrupts) - 1) as u16;
         let base = trap::addr_of(interrupts.as_ptr().cast());

@@ -212,6 +212,28 @@ impl<S: Source> CheckedHeap<S> {
         self.quarantine.iter().try_for_each(|freed| unsafe { freed.check(self.key) })
     }
 
+    /// Seals everything anew with another key, after a look at all of it: the copy of this domain that a
+    /// saved image becomes shall not have the canaries that the image shows.
+    pub fn rekey(&mut self, key: u64) -> Result<(), HeapFault> {
+        while let Some(freed) = self.quarantine.take_oldest() {
+            // SAFETY: it is in quarantine no more, and no one uses it.
+            unsafe { self.check_and_release(freed)? };
+        }
+        self.check_all()?;
+        self.key = Key(key);
+        let mut at = self.head;
+        while let Some(block) = Block::from_addr(at) {
+            // SAFETY: the list was checked just now: all in it are live blocks of the sizes they say.
+            unsafe {
+                let header = self.key.sealed(block, block.header());
+                block.set_header(header);
+                block.set_trailer(header.len_bytes(), self.key.trailer(block, header.len_bytes()));
+                at = header.next;
+            }
+        }
+        Ok(())
+    }
+
     /// Bytes of the largest block that could be allocated without more memory: found by trying.
     pub fn largest_available_bytes(&mut self) -> usize {
         let (mut fits, mut limit) = (0, self.talc.counters().available_bytes + 1);

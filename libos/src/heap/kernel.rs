@@ -51,6 +51,14 @@ pub fn check_all() -> Result<(), HeapFault> {
     HEAP.heap.lock().check_all()
 }
 
+/// Replaces the key of the canaries; damage found on the way is reported.
+pub fn rekey(key: u64) {
+    let sealed = HEAP.heap.lock().rekey(key);
+    if let Err(fault) = sealed {
+        report(&fault);
+    }
+}
+
 /// What the heap has counted.
 pub fn counters() -> Counters {
     HEAP.heap.lock().counters()

@@ -21,13 +21,17 @@ mod fault;
 #[cfg(xenios_kernel)]
 mod kernel;
 mod quarantine;
+#[cfg(xenios_kernel)]
+mod ram;
 #[cfg(test)]
 mod tests;
 
 pub use checked::{CheckedHeap, Counters};
 pub use fault::{FaultKind, HeapFault, OutOfMemory};
 #[cfg(xenios_kernel)]
-pub use kernel::{check_all, counters, init, out_of_memory, set_fault_handler};
+pub use kernel::{check_all, counters, init, out_of_memory, rekey, set_fault_handler};
+#[cfg(xenios_kernel)]
+pub use ram::KernelRam;
 
 /// Each byte of freed memory. A pointer made of it is not canonical: following it is a fault.
 pub const POISON: u8 = 0xde;

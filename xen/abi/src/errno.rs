@@ -26,6 +26,12 @@ const NAMES: [(u32, &str); 15] = [
 ];
 
 impl Errno {
+    /// No memory, or no room under a limit.
+    pub const NOMEM: Self = Self(12);
+    /// The argument makes no sense, or is beyond a limit.
+    pub const INVAL: Self = Self(22);
+    /// The table or the limit is full.
+    pub const NOSPC: Self = Self(28);
     /// The hypervisor does not know the call.
     pub const NOSYS: Self = Self(38);
 

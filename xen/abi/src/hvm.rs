@@ -24,6 +24,12 @@ pub enum Param {
     ConsoleEvtchn = 18,
 }
 
+/// Value of [`Param::CallbackIrq`] that has Xen raise `vector` on vCPU 0 while events are pending (Xen:
+/// hvm/params.h, HVM_PARAM_CALLBACK_TYPE_VECTOR).
+pub const fn callback_by_vector(vector: u8) -> u64 {
+    2 << 56 | vector as u64
+}
+
 /// Argument of both commands (Xen: hvm/hvm_op.h, xen_hvm_param).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

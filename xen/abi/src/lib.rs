@@ -15,6 +15,7 @@ pub mod domid;
 pub mod elfnote;
 pub mod errno;
 pub mod event;
+pub mod gnttab;
 pub mod hvm;
 pub mod hypercall;
 pub mod identity;
@@ -23,6 +24,7 @@ pub mod sched;
 pub mod shared_info;
 pub mod start_info;
 pub mod time;
+pub mod vcpu;
 
 pub use domid::DomId;
 pub use errno::Errno;

@@ -10,12 +10,18 @@ use core::fmt;
 pub mod op {
     /// Gives frames back to Xen.
     pub const DECREASE_RESERVATION: u64 = 1;
+    /// How many pages the domain has.
+    pub const CURRENT_RESERVATION: u64 = 3;
+    /// How many it may have.
+    pub const MAXIMUM_RESERVATION: u64 = 4;
     /// Takes frames from Xen.
     pub const POPULATE_PHYSMAP: u64 = 6;
     /// Puts a page of Xen's at a guest frame number.
     pub const ADD_TO_PHYSMAP: u64 = 7;
     /// Asks for the memory map.
     pub const MEMORY_MAP: u64 = 9;
+    /// Empties a guest frame number.
+    pub const REMOVE_FROM_PHYSMAP: u64 = 15;
 }
 
 /// Spaces of `ADD_TO_PHYSMAP`.
@@ -134,6 +140,38 @@ pub struct AddToPhysmap {
     pub gfn: u64,
 }
 
+/// Argument of `DECREASE_RESERVATION` and `POPULATE_PHYSMAP` (Xen: memory.h, xen_memory_reservation).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryReservation {
+    /// Virtual address of an array of guest frame numbers (u64).
+    pub extents: u64,
+    /// Entries of the array.
+    pub extent_count: u64,
+    /// log2 of the pages in an extent.
+    pub extent_order: u32,
+    /// 0.
+    pub flags: u32,
+    /// The domain, `DomId::SELF`.
+    pub domid: u16,
+    /// Padding.
+    pub pad: [u16; 3],
+}
+
+/// Argument of `REMOVE_FROM_PHYSMAP` (Xen: memory.h, xen_remove_from_physmap).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RemoveFromPhysmap {
+    /// The domain, `DomId::SELF`.
+    pub domid: u16,
+    /// Padding.
+    pub pad: [u16; 3],
+    /// The frame.
+    pub gfn: u64,
+}
+
+const _: () = assert!(size_of::<MemoryReservation>() == 32);
+const _: () = assert!(size_of::<RemoveFromPhysmap>() == 16);
 const _: () = assert!(size_of::<MemoryMapRequest>() == 16);
 const _: () = assert!(size_of::<AddToPhysmap>() == 24);
 

@@ -2,7 +2,6 @@
 
 use crate::Hypervisor;
 use crate::console::Ring;
-use crate::evtchn;
 use crate::page::{PageError, SharedPage, window_gfn};
 use core::fmt;
 use xen_abi::Errno;
@@ -28,16 +27,14 @@ impl fmt::Display for AttachError {
     }
 }
 
-/// Has Xen put the shared info page above all RAM, every event masked.
+/// Has Xen put the shared info page above all RAM.
 pub fn shared_info(
     xen: &impl Hypervisor,
     memory_map: &[MemoryMapEntry],
 ) -> Result<SharedPage, AttachError> {
     let gfn = window_gfn(memory_map);
     xen.add_to_physmap(map_space::SHARED_INFO, 0, gfn).map_err(AttachError::Xen)?;
-    let page = SharedPage::outside_ram(gfn, memory_map).map_err(AttachError::Page)?;
-    evtchn::mask_all(&page);
-    Ok(page)
+    SharedPage::outside_ram(gfn, memory_map).map_err(AttachError::Page)
 }
 
 /// The console ring and its port, or nothing if the toolstack gave this domain no console.

@@ -6,7 +6,7 @@
 //! All offsets are ours, never a peer's: one beyond the page is a bug and panics.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use xen_abi::memory::{MemoryKind, MemoryMapEntry};
 
@@ -53,8 +53,21 @@ pub const PAGE_BYTES: usize = 4096;
 /// One page of shared memory.
 pub struct SharedPage {
     base: NonNull<u8>,
-    #[cfg(test)]
-    owned: bool,
+    gfn: u64,
+    backing: Backing,
+}
+
+/// Whose memory a page is, and what becomes of it when it is dropped.
+enum Backing {
+    /// A page of Xen's: stays where it is.
+    #[cfg(xenios_kernel)]
+    Xen,
+    /// A frame of our RAM: becomes free.
+    #[cfg(xenios_kernel)]
+    Frame(arch::addr::PhysRange),
+    /// Memory of the host's, for tests: free once no view of it is left.
+    #[cfg(not(xenios_kernel))]
+    Host(host::Page),
 }
 
 // SAFETY: every access is by volatile copy or by atomic; the page belongs to no thread.
@@ -75,29 +88,54 @@ impl SharedPage {
         // SAFETY: all that Rust uses is RAM by the memory map, and this frame is not.
         unsafe { arch::paging::kernel::map_data(range) }.map_err(PageError::Mapping)?;
         let base = core::ptr::with_exposed_provenance_mut(start as usize);
-        NonNull::new(base).map(|base| Self { base }).ok_or(PageError::IsRam(gfn))
+        let base = NonNull::new(base).ok_or(PageError::IsRam(gfn))?;
+        Ok(Self { base, gfn, backing: Backing::Xen })
     }
 
-    /// A zeroed page on the host, to play a shared one.
-    #[cfg(test)]
-    pub fn fake() -> Self {
-        // SAFETY: the layout is not empty.
-        let base = unsafe { std::alloc::alloc_zeroed(Self::LAYOUT) };
-        Self { base: NonNull::new(base).expect("memory for a page"), owned: true }
+    /// A zeroed page of our own RAM, to be shown to a peer; nothing if memory is out. It becomes free
+    /// when it is dropped: no peer may have access any more then.
+    #[cfg(xenios_kernel)]
+    pub fn allocate() -> Option<Self> {
+        let frame = arch::frames::allocate(1, 1)?;
+        let base = NonNull::new(core::ptr::with_exposed_provenance_mut(frame.start() as usize))?;
+        let gfn = frame.start() / PAGE_BYTES as u64;
+        let page = Self { base, gfn, backing: Backing::Frame(frame) };
+        page.clear();
+        Some(page)
+    }
+
+    /// A zeroed page of the host's memory that plays one of ours.
+    #[cfg(not(xenios_kernel))]
+    pub fn allocate() -> Option<Self> {
+        let (page, base, gfn) = host::allocate()?;
+        Some(Self { base, gfn, backing: Backing::Host(page) })
+    }
+
+    /// The page at `gfn` as its other side sees it; nothing if there is no such page (any more).
+    #[cfg(not(xenios_kernel))]
+    pub fn peer_at(gfn: u64) -> Option<Self> {
+        let (page, base) = host::find(gfn)?;
+        Some(Self { base, gfn, backing: Backing::Host(page) })
     }
 
     /// The same page seen by the other side.
-    #[cfg(test)]
+    #[cfg(not(xenios_kernel))]
     pub fn peer(&self) -> Self {
-        Self { base: self.base, owned: false }
+        let Backing::Host(page) = &self.backing;
+        Self { base: self.base, gfn: self.gfn, backing: Backing::Host(page.clone()) }
     }
 
-    #[cfg(test)]
-    const LAYOUT: core::alloc::Layout =
-        match core::alloc::Layout::from_size_align(PAGE_BYTES, PAGE_BYTES) {
-            Ok(layout) => layout,
-            Err(_) => panic!(),
-        };
+    /// The guest frame that it lies in.
+    pub fn gfn(&self) -> u64 {
+        self.gfn
+    }
+
+    /// Fills the page with zeroes.
+    pub fn clear(&self) {
+        // SAFETY: all of the page; the peer may write meanwhile, and bytes may be any.
+        unsafe { self.base.as_ptr().write_bytes(0, PAGE_BYTES) };
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+    }
 
     /// Copies bytes from `offset` on into `to`.
     pub fn read(&self, offset: usize, to: &mut [u8]) {
@@ -122,6 +160,13 @@ impl SharedPage {
         unsafe { self.at(offset, 1).cast().as_ref() }
     }
 
+    /// The 16-bit word at `offset`, a multiple of 2, as an atomic.
+    pub fn u16_at(&self, offset: usize) -> &AtomicU16 {
+        assert!(offset.is_multiple_of(2));
+        // SAFETY: as above, and aligned: the page is, and so is the offset.
+        unsafe { self.at(offset, 2).cast().as_ref() }
+    }
+
     /// The 32-bit word at `offset`, a multiple of 4, as an atomic.
     pub fn u32_at(&self, offset: usize) -> &AtomicU32 {
         assert!(offset.is_multiple_of(4));
@@ -144,13 +189,53 @@ impl SharedPage {
     }
 }
 
-#[cfg(test)]
+#[cfg(xenios_kernel)]
 impl Drop for SharedPage {
     fn drop(&mut self) {
-        if self.owned {
-            // SAFETY: allocated in `fake` with this layout.
-            unsafe { std::alloc::dealloc(self.base.as_ptr(), Self::LAYOUT) };
+        if let Backing::Frame(frame) = self.backing {
+            // SAFETY: allocated by `allocate`, mapped like all RAM, and this was its only owner. An error
+            // is impossible: the frame is not free.
+            let _ = unsafe { arch::frames::free(frame) };
         }
+    }
+}
+
+/// Pages on the host: numbered, and found by their number as a backend finds a granted frame.
+#[cfg(not(xenios_kernel))]
+mod host {
+    use super::PAGE_BYTES;
+    use alloc::collections::BTreeMap;
+    use alloc::sync::{Arc, Weak};
+    use core::ptr::NonNull;
+    use spin::Mutex;
+
+    /// Memory with the alignment of a page.
+    #[repr(C, align(4096))]
+    pub(super) struct Memory(core::cell::UnsafeCell<[u8; PAGE_BYTES]>);
+
+    // SAFETY: reached by the volatile copies and atomics of `SharedPage` alone.
+    unsafe impl Sync for Memory {}
+
+    pub(super) type Page = Arc<Memory>;
+
+    /// All pages that exist, by guest frame number.
+    static PAGES: Mutex<(u64, BTreeMap<u64, Weak<Memory>>)> = Mutex::new((0, BTreeMap::new()));
+
+    pub(super) fn allocate() -> Option<(Page, NonNull<u8>, u64)> {
+        let page = Arc::new(Memory(core::cell::UnsafeCell::new([0; PAGE_BYTES])));
+        let base = NonNull::new(page.0.get().cast())?;
+        let mut pages = PAGES.lock();
+        pages.0 += 1;
+        let gfn = 0x1000 + pages.0;
+        pages.1.retain(|_, page| page.strong_count() > 0);
+        pages.1.insert(gfn, Arc::downgrade(&page));
+        Some((page, base, gfn))
+    }
+
+    pub(super) fn find(gfn: u64) -> Option<(Page, NonNull<u8>)> {
+        let page = PAGES.lock().1.get(&gfn)?.upgrade()?;
+        let base = NonNull::new(page.0.get().cast())?;
+        Some((page, base))
     }
 }
 
@@ -172,7 +257,7 @@ mod tests {
 
     #[test]
     fn both_sides_see_one_page() {
-        let page = SharedPage::fake();
+        let page = SharedPage::allocate().unwrap();
         let peer = page.peer();
         page.write(4090, b"abcdef");
         let mut read = [0; 6];
@@ -185,6 +270,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "beyond a shared page")]
     fn an_offset_beyond_the_page_is_a_bug() {
-        SharedPage::fake().write(4090, b"abcdefg");
+        SharedPage::allocate().unwrap().write(4090, b"abcdefg");
     }
 }

@@ -18,4 +18,4 @@ mod tests;
 
 pub use allocator::{Extent, FrameAllocator, FrameError, FrameMemory, Policy};
 #[cfg(xenios_kernel)]
-pub use pool::{add, allocate, free, free_bytes, largest_free_bytes, set_policy};
+pub use pool::{add, allocate, free, free_bytes, largest_free_bytes, set_policy, take_highest};

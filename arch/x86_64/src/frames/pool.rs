@@ -39,6 +39,12 @@ pub fn allocate(frames: u64, align_frames: u64) -> Option<PhysRange> {
     POOL.lock().allocate(frames, align_frames)
 }
 
+/// Takes up to `frames` neighbouring frames from the upper end of the highest free extent; never across a
+/// boundary of 2 MiB, so that large pages are taken whole.
+pub fn take_highest(frames: u64) -> Option<PhysRange> {
+    POOL.lock().take_highest(frames)
+}
+
 /// Gives frames back.
 ///
 /// # Safety

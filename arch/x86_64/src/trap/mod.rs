@@ -13,6 +13,8 @@ mod cause;
 #[cfg(xenios_kernel)]
 mod entry;
 mod frame;
+#[cfg(xenios_kernel)]
+mod upcall;
 
 pub use backtrace::{Backtrace, StackReader};
 pub use cause::{Cause, PageFault};
@@ -24,9 +26,17 @@ pub use backtrace::{backtrace, backtrace_from};
 pub(crate) use entry::addr_of;
 #[cfg(xenios_kernel)]
 pub use entry::{Reporter, set_reporter, stub};
+#[cfg(xenios_kernel)]
+pub use upcall::acknowledge_at;
+#[cfg(xenios_kernel)]
+pub(crate) use upcall::upcall_stub;
 
 /// The software interrupt that `__stack_chk_fail` raises.
 pub const STACK_SMASH_VECTOR: u8 = 0x29;
+
+/// The interrupt by which the hypervisor says that events are pending. It can come only while the CPU
+/// sleeps: see [`crate::idle`].
+pub const UPCALL_VECTOR: u8 = 0x20;
 
 /// One exception, ready to be reported.
 #[derive(Clone, Copy, Debug)]

@@ -181,7 +181,7 @@ mod tests {
 
     impl Sink {
         fn new() -> Self {
-            let page = SharedPage::fake();
+            let page = SharedPage::allocate().unwrap();
             let ring = Ring::new(page.peer());
             Self { page, ring }
         }

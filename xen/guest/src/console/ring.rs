@@ -104,7 +104,7 @@ mod tests {
     }
 
     fn pair(start: u32) -> (Ring, Backend) {
-        let page = SharedPage::fake();
+        let page = SharedPage::allocate().unwrap();
         for index in [3072, 3076, 3080, 3084] {
             page.u32_at(index).store(start, Ordering::SeqCst);
         }
