@@ -30,14 +30,20 @@ enum Sink {
 }
 
 struct State {
-    queue: Queue<QUEUE_BYTES>,
+    /// None until there is a heap; what is printed before is dropped.
+    queue: Option<Queue>,
     sink: Sink,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
 static STATE: Mutex<State> =
-    Mutex::new(State { queue: Queue::new(), sink: Sink::None, reader: None, writer: None });
+    Mutex::new(State { queue: None, sink: Sink::None, reader: None, writer: None });
+
+/// Begins to keep what is printed. Needs the heap.
+pub(crate) fn start() {
+    STATE.lock().queue = Some(Queue::new(QUEUE_BYTES));
+}
 
 /// Connects the console: to the ring if there is one, else to the early console.
 pub(crate) fn attach(ring: Option<(Ring, Channel<Native>)>) {
@@ -80,16 +86,27 @@ pub fn print_line(text: fmt::Arguments<'_>) {
 }
 
 impl State {
+    fn push(&mut self, text: &[u8]) {
+        if let Some(queue) = &mut self.queue {
+            queue.push(text);
+        }
+    }
+
+    fn room(&self) -> usize {
+        self.queue.as_ref().map_or(0, Queue::room)
+    }
+
     /// Moves what fits from the queue to where it goes.
     fn flush(&mut self) {
+        let Some(queue) = &mut self.queue else { return };
         match &mut self.sink {
             Sink::None => {}
             Sink::Ring(ring, channel) => {
-                if self.queue.flush(ring) {
+                if queue.flush(ring) {
                     notify(channel);
                 }
             }
-            Sink::Early => self.queue.drain(|text| {
+            Sink::Early => queue.drain(|text| {
                 boot::early_console(|console| console.write_bytes(text));
             }),
         }
@@ -98,7 +115,7 @@ impl State {
 
 impl Write for State {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.queue.push(text.as_bytes());
+        self.push(text.as_bytes());
         Ok(())
     }
 }
@@ -153,9 +170,9 @@ impl Console {
         while !rest.is_empty() {
             let written = poll_fn(|context| {
                 let mut state = STATE.lock();
-                let count = state.queue.room().min(rest.len());
+                let count = state.room().min(rest.len());
                 if count > 0 {
-                    state.queue.push(&rest[..count]);
+                    state.push(&rest[..count]);
                     state.flush();
                     return Poll::Ready(count);
                 }
@@ -175,7 +192,7 @@ impl Write for CrashWriter {
         boot::early_console(|console| console.write_bytes(text.as_bytes()));
         if let Some(mut state) = STATE.try_lock() {
             if !matches!(state.sink, Sink::Early) {
-                state.queue.push(text.as_bytes());
+                state.push(text.as_bytes());
             }
         }
         Ok(())
@@ -188,7 +205,9 @@ pub(crate) fn try_flush() -> bool {
         Some(mut state) => {
             state.flush();
             match &state.sink {
-                Sink::Ring(ring, _) => state.queue.is_empty() && ring.is_drained(),
+                Sink::Ring(ring, _) => {
+                    state.queue.as_ref().is_none_or(Queue::is_empty) && ring.is_drained()
+                }
                 _ => true,
             }
         }

@@ -27,6 +27,7 @@ where
     crash::install();
     logger::install();
     start_heap(info);
+    console::start();
     platform::start_clock(info);
     platform::start_events(Interface::PreferFifo);
     start_console(info);
