@@ -121,10 +121,9 @@ fn split(range: PhysRange, pages: u64) -> (PhysRange, PhysRange) {
 fn each_extent(range: PhysRange, call: impl Fn(Extents<'_>) -> Option<usize>) -> u64 {
     let first = range.start() / PAGE_BYTES;
     let pages = range.len_bytes() / PAGE_BYTES;
-    if pages == LARGE_PAGES && first.is_multiple_of(LARGE_PAGES) {
-        if call(Extents { gfns: &[first], order: LARGE_ORDER }) == Some(1) {
-            return pages;
-        }
+    let is_large = pages == LARGE_PAGES && first.is_multiple_of(LARGE_PAGES);
+    if is_large && call(Extents { gfns: &[first], order: LARGE_ORDER }) == Some(1) {
+        return pages;
     }
     let mut gfns = [0; 64];
     let mut done = 0;

@@ -190,10 +190,10 @@ pub(crate) struct CrashWriter;
 impl Write for CrashWriter {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         boot::early_console(|console| console.write_bytes(text.as_bytes()));
-        if let Some(mut state) = STATE.try_lock() {
-            if !matches!(state.sink, Sink::Early) {
-                state.push(text.as_bytes());
-            }
+        if let Some(mut state) = STATE.try_lock()
+            && !matches!(state.sink, Sink::Early)
+        {
+            state.push(text.as_bytes());
         }
         Ok(())
     }

@@ -38,10 +38,10 @@ pub(crate) fn run<T>(app: impl Future<Output = T>) -> T {
     let woken = Arc::new(Woken(AtomicBool::new(true)));
     let waker = Waker::from(woken.clone());
     loop {
-        if woken.0.swap(false, Ordering::AcqRel) {
-            if let Poll::Ready(output) = app.as_mut().poll(&mut Context::from_waker(&waker)) {
-                return output;
-            }
+        if woken.0.swap(false, Ordering::AcqRel)
+            && let Poll::Ready(output) = app.as_mut().poll(&mut Context::from_waker(&waker))
+        {
+            return output;
         }
         handle_events();
         if !woken.0.load(Ordering::Acquire) {

@@ -107,15 +107,13 @@ mod kernel {
             Descriptor::kernel_data_segment(),
             Descriptor::tss_segment(task),
         ];
-        let mut at = 1;
-        for descriptor in descriptors {
+        for (i, descriptor) in descriptors.into_iter().enumerate() {
             match descriptor {
-                Descriptor::UserSegment(word) => words[at] = word,
+                Descriptor::UserSegment(word) => words[1 + i] = word,
                 Descriptor::SystemSegment(low, high) => {
-                    words[at..at + 2].copy_from_slice(&[low, high])
+                    words[1 + i..][..2].copy_from_slice(&[low, high])
                 }
             }
-            at += 1;
         }
         words
     }
