@@ -75,8 +75,15 @@ fn environment(info: &'static BootInfo) -> Result<Env, crate::Error> {
     Ok(Env { boot_line, memory, boot: info })
 }
 
-/// The facts of this boot, at debug level.
+/// The facts of this boot, at debug level. To walk over the page tables takes as long as all the rest
+/// of the boot, so it is not done for nothing.
 fn log_what_was_found(info: &BootInfo) {
+    if info.modules_ignored > 0 {
+        log::warn!("{} modules are too many and were ignored", info.modules_ignored);
+    }
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
     let hypervisor = platform::HypervisorName::ask(info);
     log::debug!("hypervisor: {hypervisor}, cpu: {}", info.features);
     for entry in &info.memory_map {
@@ -87,7 +94,4 @@ fn log_what_was_found(info: &BootInfo) {
         log::debug!("image: {} {}", region.range, region.name);
     }
     arch::paging::kernel::runs(|run| log::debug!("mapped: {} {}", run.range, run.access));
-    if info.modules_ignored > 0 {
-        log::warn!("{} modules are too many and were ignored", info.modules_ignored);
-    }
 }
