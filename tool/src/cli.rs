@@ -48,7 +48,8 @@ it, and 130 after Ctrl-C. Addresses in a crash report are shown with the functio
     /// Measure in counted time, where figures repeat on any machine
     #[command(after_help = "Examples:
   cargo xenios bench boot              size, least memory, and times of a start
-  cargo xenios bench boot --app dns --repeat 20")]
+  cargo xenios bench boot --app dns --repeat 20
+  cargo xenios bench heap              the heap with its checks, and the bare allocator below it")]
     Bench(Bench),
     /// Build the documentation
     #[command(after_help = "Examples:
@@ -187,7 +188,7 @@ pub struct Bench {
     /// What to measure
     #[arg(value_enum)]
     pub what: BenchWhat,
-    /// The app to measure
+    /// The app whose start is measured
     #[arg(long, default_value = "hello")]
     pub app: String,
     /// How often it is started
@@ -204,8 +205,10 @@ pub struct Bench {
 /// What can be measured.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BenchWhat {
-    /// A guest's start.
+    /// A guest's start
     Boot,
+    /// Allocating and freeing
+    Heap,
 }
 
 /// `cargo xenios doc`.
