@@ -5,8 +5,8 @@
 //!                       └──▶ early console             on a machine without Xen
 //! ```
 //!
-//! [`print`] drops the oldest lines when the backend does not keep up, and the console says how many.
-//! [`Console`] is for apps that must not lose anything: its writes wait for room.
+//! [`print`] drops the oldest lines when the backend does not keep up, and the console says how
+//! many. [`Console`] is for apps that must not lose anything: its writes wait for room.
 
 use core::fmt::{self, Write};
 use core::future::poll_fn;

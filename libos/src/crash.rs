@@ -1,5 +1,5 @@
-//! The end that no one wants: a fault, a panic, a damaged heap. Told in words, with registers and the
-//! way there, then `SHUTDOWN_crash`.
+//! The end that no one wants: a fault, a panic, a damaged heap. Told in words, with registers and
+//! the way there, then `SHUTDOWN_crash`.
 //!
 //! ```text
 //!   panic ─────────────┐

@@ -63,8 +63,8 @@ fn shared_info_flag(page: &'static SharedPage) -> &'static AtomicU8 {
     page.u8_at(UPCALL_PENDING)
 }
 
-/// Maps the shared info page and starts the clock from it. Without Xen, and if Xen refuses, the clock
-/// runs at the frequency that CPUID tells.
+/// Maps the shared info page and starts the clock from it. Without Xen, and if Xen refuses, the
+/// clock runs at the frequency that CPUID tells.
 pub(crate) fn start_clock(info: &BootInfo) {
     let mut rate = crate::time::rate_of_khz(tsc_khz(info));
     if on_xen() {

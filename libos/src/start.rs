@@ -2,8 +2,8 @@
 //!
 //! 1. Reports of crashes, heap, clock, console: in this order, each needs those before it.
 //! 2. The boot line: words, `--logs`. A bad one ends the domain with the reason.
-//! 3. The app. Its outcome is the status; 0 is a poweroff, anything else a crash, so that the toolstack's
-//!    `on_crash=` decides about a service that failed.
+//! 3. The app. Its outcome is the status; 0 is a poweroff, anything else a crash, so that the
+//!    toolstack's `on_crash=` decides about a service that failed.
 
 use crate::app::{Env, Outcome};
 use crate::boot_line::BootLine;

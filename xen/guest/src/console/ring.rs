@@ -23,8 +23,8 @@ impl Ring {
         OUT_BYTES.saturating_sub(used)
     }
 
-    /// Puts as many of `bytes` into the ring as fit; how many that were. If any, the backend is to be
-    /// notified.
+    /// Puts as many of `bytes` into the ring as fit; how many that were. If any, the backend is to
+    /// be notified.
     pub fn write(&mut self, bytes: &[u8]) -> usize {
         let room = self.room();
         // The backend has read what its index says before we write there (Xen: io/console.h).
@@ -40,8 +40,8 @@ impl Ring {
         count
     }
 
-    /// Takes typed bytes into `to`; how many. If any, the backend is to be notified: it may wait for
-    /// room. Indices that make no sense count as nothing typed.
+    /// Takes typed bytes into `to`; how many. If any, the backend is to be notified: it may wait
+    /// for room. Indices that make no sense count as nothing typed.
     pub fn read(&mut self, to: &mut [u8]) -> usize {
         let producer = self.page.u32_at(IN_PROD).load(Ordering::Acquire);
         let consumer = self.page.u32_at(IN_CONS).load(Ordering::Relaxed);
