@@ -8,9 +8,12 @@
 //! [`print`] drops the oldest lines when the backend does not keep up, and the console says how many.
 //! [`Console`] is for apps that must not lose anything: its writes wait for room.
 
+use crate::exec::Wakers;
+use core::convert::Infallible;
 use core::fmt::{self, Write};
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
+use embedded_io_async::{ErrorType, Read, Write as AsyncWrite};
 use spin::Mutex;
 use xen::Native;
 use xen::console::{Queue, Ring};
@@ -20,6 +23,7 @@ use xen::evtchn::Channel;
 const QUEUE_BYTES: usize = 64 << 10;
 
 /// Where text goes once it leaves the queue.
+#[repr(u8)] // `None` is 0, so that all of `STATE` is: 64 KiB that need not be in the image.
 enum Sink {
     /// Nowhere yet: it waits.
     None,
@@ -32,12 +36,16 @@ enum Sink {
 struct State {
     queue: Queue<QUEUE_BYTES>,
     sink: Sink,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
+    readers: Wakers,
+    writers: Wakers,
 }
 
-static STATE: Mutex<State> =
-    Mutex::new(State { queue: Queue::new(), sink: Sink::None, reader: None, writer: None });
+static STATE: Mutex<State> = Mutex::new(State {
+    queue: Queue::new(),
+    sink: Sink::None,
+    readers: Wakers::new(),
+    writers: Wakers::new(),
+});
 
 /// Connects the console: to the ring if there is one, else to the early console.
 pub(crate) fn attach(ring: Option<(Ring, Channel<Native>)>) {
@@ -59,9 +67,9 @@ pub(crate) fn on_event() {
         _ => return,
     }
     state.flush();
-    let wakers = [state.reader.take(), state.writer.take()];
+    let wakers = state.readers.take().chain(state.writers.take());
     drop(state);
-    wakers.into_iter().flatten().for_each(Waker::wake);
+    wakers.for_each(Waker::wake);
 }
 
 /// Writes text. Never waits; drops and counts the oldest lines if the backend does not keep up.
@@ -138,8 +146,31 @@ impl Console {
                     return Poll::Ready(count);
                 }
             }
-            state.reader = Some(context.waker().clone());
+            state.readers.add(context.waker());
             Poll::Pending
+        })
+        .await
+    }
+
+    /// Writes as many bytes as there is room for; waits until that is at least one, unless `bytes` is
+    /// empty.
+    ///
+    /// # Cancellation
+    /// Safe: what was written was returned.
+    pub async fn write(&self, bytes: &[u8]) -> usize {
+        if bytes.is_empty() {
+            return 0;
+        }
+        poll_fn(|context| {
+            let mut state = STATE.lock();
+            let count = state.queue.room().min(bytes.len());
+            if count == 0 {
+                state.writers.add(context.waker());
+                return Poll::Pending;
+            }
+            state.queue.push(&bytes[..count]);
+            state.flush();
+            Poll::Ready(count)
         })
         .await
     }
@@ -151,19 +182,46 @@ impl Console {
     pub async fn write_all(&self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let written = poll_fn(|context| {
-                let mut state = STATE.lock();
-                let count = state.queue.room().min(rest.len());
-                if count > 0 {
-                    state.queue.push(&rest[..count]);
-                    state.flush();
-                    return Poll::Ready(count);
-                }
-                state.writer = Some(context.waker().clone());
-                Poll::Pending
-            });
-            rest = &rest[written.await..];
+            rest = &rest[self.write(rest).await..];
         }
+    }
+
+    /// Waits until all text is in the ring, where the backend finds it whatever becomes of this domain.
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn flush(&self) {
+        poll_fn(|context| {
+            let mut state = STATE.lock();
+            state.flush();
+            if state.queue.is_empty() {
+                return Poll::Ready(());
+            }
+            state.writers.add(context.waker());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl ErrorType for Console {
+    type Error = Infallible;
+}
+
+impl Read for Console {
+    async fn read(&mut self, to: &mut [u8]) -> Result<usize, Infallible> {
+        Ok(Self::read(self, to).await)
+    }
+}
+
+impl AsyncWrite for Console {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        Ok(Self::write(self, bytes).await)
+    }
+
+    async fn flush(&mut self) -> Result<(), Infallible> {
+        Self::flush(self).await;
+        Ok(())
     }
 }
 

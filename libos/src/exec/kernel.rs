@@ -1,71 +1,66 @@
-//! Runs the app's future; sleeps in Xen when it has nothing to do.
-//!
-//! ```text
-//!        ┌──────────── woken ◀───────────────┐
-//!        ▼                                   │
-//!   poll the app ──▶ handle events ──▶ still nothing: sti; hlt
-//! ```
+//! The domain as the machine under the run loop: how it sleeps, and what wakes it.
 //!
 //! Interrupts are off but while the CPU sleeps, so nothing ever runs between two instructions. A port's
 //! pending bit is cleared before its waiter is woken, and the CPU does not sleep while the upcall is
 //! pending, so no event is lost.
 
+use super::run::{self, Machine};
+use crate::time::{self, Instant};
 use crate::{console, platform};
-use alloc::boxed::Box;
-use alloc::sync::Arc;
-use alloc::task::Wake;
 use core::future::Future;
-use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Poll, Waker};
 use core::time::Duration;
+use spin::Once;
+use xen::evtchn::Channel;
 use xen::{Hypervisor as _, Native};
+use xen_abi::event::{Priority, Virq};
 
 /// How long the end of the domain waits for the console to take what was written.
 const CONSOLE_PATIENCE: Duration = Duration::from_secs(1);
 
-struct Woken(AtomicBool);
+/// The timer's event channel, bound at the first sleep that has a deadline.
+static TIMER: Once<Option<Channel<Native>>> = Once::new();
 
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Release);
-    }
-}
+struct Domain;
 
-/// Runs `app` to its end.
+/// Runs `app` and all tasks until `app` returns.
 pub(crate) fn run<T>(app: impl Future<Output = T>) -> T {
-    let mut app: Pin<Box<_>> = Box::pin(app);
-    let woken = Arc::new(Woken(AtomicBool::new(true)));
-    let waker = Waker::from(woken.clone());
-    loop {
-        if woken.0.swap(false, Ordering::AcqRel) {
-            if let Poll::Ready(output) = app.as_mut().poll(&mut Context::from_waker(&waker)) {
-                return output;
-            }
+    run::run(super::global(), time::timers(), &Domain, app)
+}
+
+impl Machine for Domain {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn dispatch(&self) {
+        if let Some(events) = platform::events() {
+            events.dispatch();
+            console::on_event();
         }
-        handle_events();
-        if !woken.0.load(Ordering::Acquire) {
-            sleep();
-            handle_events();
+    }
+
+    fn sleep(&self, until: Option<Instant>) {
+        let Some(events) = platform::events() else { return stuck() };
+        match until {
+            Some(until) => set_timer(until),
+            None if !console::is_attached() => return stuck(),
+            None => {}
         }
+        arch::idle::sleep(|| events.is_pending());
     }
 }
 
-/// Wakes whoever waits on a port that is pending.
-fn handle_events() {
-    if let Some(events) = platform::events() {
-        events.dispatch();
-        console::on_event();
-    }
-}
-
-/// Sleeps until an event comes.
-fn sleep() {
-    let Some(events) = platform::events() else { return stuck() };
-    if !console::is_attached() {
+/// Has Xen send an event at a point in time.
+fn set_timer(until: Instant) {
+    let timer =
+        TIMER.call_once(|| platform::events()?.bind_virq(Virq::Timer, Priority::CONTROL).ok());
+    let Some(system_ns) = platform::system_time_ns() else { return };
+    let left = until - Instant::now();
+    let deadline_ns = system_ns.saturating_add(left.as_nanos() as u64);
+    if timer.is_none() || Native.set_timer(deadline_ns).is_err() {
+        log::error!("Xen gives us no timer");
         stuck();
     }
-    arch::idle::sleep(|| events.is_pending());
 }
 
 /// Nothing can ever wake us.

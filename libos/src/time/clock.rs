@@ -1,5 +1,7 @@
-//! Time since the domain's first instruction.
+//! The clock: time since the domain's first instruction.
 
+use super::Instant;
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use spin::Once;
 use xen_abi::time::VcpuTime;
@@ -38,15 +40,40 @@ pub(crate) fn rate_of_khz(khz: u32) -> VcpuTime {
 
 /// Time since the domain's first instruction; zero before the clock is started.
 pub fn since_boot() -> Duration {
+    Instant::now().since_boot()
+}
+
+/// Now; [`Instant::BOOT`] before the clock is started.
+#[cfg(not(test))]
+pub(super) fn now() -> Instant {
+    static LATEST: AtomicU64 = AtomicU64::new(0);
     let ns = ORIGIN.get().map_or(0, |origin| {
         origin.rate.ticks_to_ns(arch::tsc::read().saturating_sub(origin.first_tsc))
     });
-    Duration::from_nanos(ns)
+    Instant::from_nanos(never_back(&LATEST, ns))
+}
+
+/// Now, by the test's clock.
+#[cfg(test)]
+pub(super) fn now() -> Instant {
+    crate::exec::testing::world().now()
+}
+
+/// `now`, unless a later time was given out before: then that one.
+fn never_back(latest: &AtomicU64, now: u64) -> u64 {
+    let before = latest.load(Ordering::Relaxed);
+    if now <= before {
+        return before;
+    }
+    // Nothing runs in between: there is one CPU, and no interrupt runs code that reads the clock.
+    latest.store(now, Ordering::Relaxed);
+    now
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     #[test]
     fn any_frequency_gives_a_rate() {
@@ -55,5 +82,11 @@ mod tests {
             assert!((999_999_000..=1_000_000_000).contains(&ns), "{khz} kHz: {ns} ns a second");
         }
         assert_eq!(rate_of_khz(0), rate_of_khz(1_000_000));
+    }
+    #[test]
+    fn it_never_goes_back() {
+        let latest = AtomicU64::new(0);
+        let given: Vec<u64> = [5, 7, 6, 6, 8].iter().map(|ns| never_back(&latest, *ns)).collect();
+        assert_eq!(given, [5, 7, 7, 7, 8]);
     }
 }
