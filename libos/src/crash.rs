@@ -117,6 +117,5 @@ fn frames(addresses: impl Iterator<Item = u64>) {
 }
 
 fn end() -> ! {
-    crate::exec::wait_for_console();
-    platform::shut_down(ShutdownReason::Crash)
+    crate::start::end(ShutdownReason::Crash)
 }
