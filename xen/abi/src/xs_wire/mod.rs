@@ -70,7 +70,7 @@ pub mod ring {
 pub struct MessageType(pub u32);
 
 /// Types with names; others are printed as numbers.
-const TYPE_NAMES: [(MessageType, &str); 16] = [
+const TYPE_NAMES: [(MessageType, &str); 15] = [
     (MessageType::DIRECTORY, "directory"),
     (MessageType::READ, "read"),
     (MessageType::GET_PERMS, "get-permissions"),
@@ -78,7 +78,6 @@ const TYPE_NAMES: [(MessageType, &str); 16] = [
     (MessageType::UNWATCH, "unwatch"),
     (MessageType::TRANSACTION_START, "transaction-start"),
     (MessageType::TRANSACTION_END, "transaction-end"),
-    (MessageType::GET_DOMAIN_PATH, "domain-path"),
     (MessageType::WRITE, "write"),
     (MessageType::MKDIR, "mkdir"),
     (MessageType::RM, "rm"),
@@ -104,8 +103,6 @@ impl MessageType {
     pub const TRANSACTION_START: Self = Self(6);
     /// Commits or aborts one.
     pub const TRANSACTION_END: Self = Self(7);
-    /// The absolute path of a domain.
-    pub const GET_DOMAIN_PATH: Self = Self(10);
     /// Sets a value, creating the node and its parents.
     pub const WRITE: Self = Self(11);
     /// Creates a node with an empty value, and its parents.
@@ -204,7 +201,7 @@ mod tests {
     #[test]
     fn types_have_the_numbers_of_the_header_file() {
         let numbers = TYPE_NAMES.map(|(kind, _)| kind.0);
-        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 21, 22]);
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15, 16, 21, 22]);
         assert_eq!(MessageType::RM.to_string(), "rm");
         assert_eq!(MessageType(99).to_string(), "type 99");
     }
