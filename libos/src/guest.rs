@@ -1,24 +1,38 @@
-//! The domain's side of Xen: event channels and the timer, set up when something first waits, and put
-//! together again in a new domain.
+//! The domain's side of Xen: event channels, timer, xenstore. Set up when something first waits, and
+//! put together again in a new domain.
 
 use crate::time::{Instant, clock};
 use crate::{console, heap, platform, rng};
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 use spin::{Mutex, Once};
 use xen::evtchn::{Channel, Events, Interface};
+use xen::page::SharedPage;
+use xen::xenstore::{Doorbell, Xenstore};
 use xen::{Hypervisor as _, Native, attach};
-use xen_abi::event::{Priority, Virq};
+use xen_abi::event::{EvtchnPort, Priority, Virq};
 use xen_abi::hvm::{Param, callback_by_vector};
 use xen_abi::shared_info::UPCALL_PENDING;
 
 static GUEST: Once<Option<Guest>> = Once::new();
+static GRACE: Once<Duration> = Once::new();
+
+/// How long an app that was told to end may take, unless the boot line says otherwise.
+const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 
 /// What the domain has of Xen.
 pub(crate) struct Guest {
     events: Events<Native>,
+    store: Option<Store>,
     timer: Mutex<Option<Channel<Native>>>,
     /// Deadline that the timer is armed for, in nanoseconds of monotonic time; 0 if it is not.
     armed_ns: AtomicU64,
+}
+
+/// The store, and the channel by which it says that it has something for us.
+struct Store {
+    handle: Xenstore,
+    channel: Mutex<Option<Channel<Native>>>,
 }
 
 /// The domain's side of Xen; nothing on a machine without it. Set up at the first call.
@@ -32,9 +46,23 @@ impl Guest {
         let events = Events::new(Native, page.clone(), Interface::PreferFifo);
         arch::trap::acknowledge_at(page.u8_at(UPCALL_PENDING));
         set_callback();
-        let guest = Self { events, timer: Mutex::new(None), armed_ns: AtomicU64::new(0) };
-        console::connect(&guest.events);
-        Some(guest)
+        console::connect(&events);
+        let store = store_ring().map(|(page, port)| Store {
+            handle: Xenstore::new(page, bell(port)),
+            channel: Mutex::new(store_channel(&events, port)),
+        });
+        Some(Self { events, store, timer: Mutex::new(None), armed_ns: AtomicU64::new(0) })
+    }
+
+    /// Handles what has happened: wakes whoever waits for it.
+    pub(crate) fn dispatch(&self) {
+        self.events.dispatch();
+        console::on_event();
+        if let Some(store) = &self.store
+            && store.channel.lock().as_ref().is_some_and(Channel::take)
+        {
+            store.handle.on_event();
+        }
     }
 
     /// The event channels.
@@ -66,12 +94,48 @@ impl Guest {
     }
 }
 
+/// The store's page and port.
+fn store_ring() -> Option<(SharedPage, EvtchnPort)> {
+    let info = platform::boot_info()?;
+    attach::store(&Native, &info.memory_map).unwrap_or_else(|error| {
+        log::error!("xenstore ring: {error}");
+        None
+    })
+}
+
+/// Says to the store that there is something for it. An error means that the store is gone.
+fn bell(port: EvtchnPort) -> impl Doorbell {
+    move || {
+        let _ = Native.send(port);
+    }
+}
+
+fn store_channel(events: &Events<Native>, port: EvtchnPort) -> Option<Channel<Native>> {
+    let channel = events.adopt(port, Priority::CONTROL);
+    channel.inspect_err(|errno| log::error!("xenstore: no events from {port}: {errno}")).ok()
+}
+
+/// The store; nothing without Xen, or if the toolstack gave this domain none.
+pub(crate) fn store() -> Option<Xenstore> {
+    get()?.store.as_ref().map(|store| store.handle.clone())
+}
+
 /// Names the upcall's vector to Xen.
 fn set_callback() {
     let callback = callback_by_vector(arch::trap::UPCALL_VECTOR);
     if let Err(errno) = Native.set_hvm_param(Param::CallbackIrq, callback) {
         log::error!("Xen refuses the upcall: {errno}");
     }
+}
+
+/// How long an app that was told to end may take.
+pub(crate) fn grace() -> Duration {
+    *GRACE.get().unwrap_or(&GRACE_DEFAULT)
+}
+
+/// Sets it, once.
+pub(crate) fn set_grace(grace: Duration) {
+    GRACE.call_once(|| grace);
 }
 
 /// Pages of other domains that are mapped.
@@ -102,6 +166,10 @@ pub(crate) fn resume() {
     rearm();
     console::attach(platform::console_ring());
     console::connect(&guest.events);
+    if let (Some(store), Some((page, port))) = (&guest.store, store_ring()) {
+        *store.channel.lock() = store_channel(&guest.events, port);
+        store.handle.resume(page, bell(port));
+    }
     rng::reseed();
     let (key, _) = arch::entropy::word(info.features);
     heap::rekey(key);
