@@ -62,11 +62,12 @@ pub const TESTS: &[Test] = &[
     life("life-save", life::save_restore),
     Test {
         cmdline: life::LOAD_LINE,
+        memory_mib: 8,
         limit: Duration::from_secs(240),
         ..life("life-save-rounds", life::save_restore_rounds)
     },
-    life("life-checkpoint", life::checkpoint),
-    life("life-migrate", life::migrate),
+    Test { expect: Expect::Driven, ..life("life-checkpoint", life::checkpoint) },
+    Test { expect: Expect::Driven, ..life("life-migrate", life::migrate) },
     life("life-pause", life::pause),
     Test { memory_mib: 64, ..life("life-balloon", life::balloon) },
     life("life-balloon-far", life::balloon_too_far),
