@@ -228,6 +228,19 @@ impl<X: Hypervisor> Grants<X> {
         self.shared.with(State::reclaim)
     }
 
+    /// Waits until something is set aside, so that who reclaims need not look when there is
+    /// nothing. One task at a time may wait.
+    ///
+    /// # Cancellation
+    /// Safe: nothing is changed by waiting.
+    pub async fn quarantined(&self) {
+        poll_fn(|context| {
+            let (any, _replaced) = self.shared.with(|state| state.is_quarantined(context.waker()));
+            if any { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     /// Copies, see [`CopyOp`]. Each has its own result; an error of one does not keep the others
     /// from being done. Those with offsets beyond a page are not shown to Xen.
     pub fn copy(&self, batch: &mut [CopyOp<'_>]) {

@@ -48,9 +48,12 @@ pub(super) struct State {
     /// Counts resumes in a new domain: what was granted before is not in this table.
     generation: u32,
     frames_limit: u32,
+    /// Who waits for a free reference.
     waiters: Vec<Waker>,
     /// A reference became free: the waiters are to be woken.
     freed: bool,
+    /// Who waits for something to be set aside.
+    reclaimer: Option<Waker>,
 }
 
 /// The table and its lock.
@@ -61,15 +64,17 @@ impl Shared {
         Self(Mutex::new(state))
     }
 
-    /// Works on the state; then, without the lock, wakes who waits if a reference became free.
+    /// Works on the state; then, without the lock, wakes who waits for what has come about.
     pub fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
-        let (result, waiters) = {
+        let (result, waiters, reclaimer) = {
             let mut state = self.0.lock();
             let result = work(&mut state);
             let freed = core::mem::take(&mut state.freed);
-            (result, if freed { core::mem::take(&mut state.waiters) } else { Vec::new() })
+            let waiters = if freed { core::mem::take(&mut state.waiters) } else { Vec::new() };
+            let aside = !state.quarantine.is_empty();
+            (result, waiters, if aside { state.reclaimer.take() } else { None })
         };
-        waiters.into_iter().for_each(Waker::wake);
+        waiters.into_iter().chain(reclaimer).for_each(Waker::wake);
         result
     }
 }
@@ -91,7 +96,9 @@ impl State {
             frames_limit: 0,
             waiters: Vec::new(),
             freed: false,
+            reclaimer: None,
         };
+        let version = settle_version(xen, version)?;
         state.set_up(xen, window, version)?;
         Ok(state)
     }
@@ -105,29 +112,37 @@ impl State {
     ) -> Result<(), SetupError> {
         let frames = self.table.frames();
         self.generation = self.generation.wrapping_add(1);
-        self.table = Table::new(self.table.version());
         self.allocator = Allocator::default();
         // No peer has these pages in the new domain.
         self.quarantine.clear();
         self.given_up.clear();
         self.in_use = 0;
         self.freed = true;
-        self.set_up(xen, window, wanted)?;
+        // Without frames until they are there: a table of the wrong version would be worse than
+        // none.
+        self.frames_limit = 0;
+        self.table = Table::new(wanted);
+        let version = match settle_version(xen, wanted) {
+            // The host before had it. What version 1 can name can still be granted.
+            Err(SetupError::NoVersion2(_)) => Version::One,
+            settled => settled?,
+        };
+        self.set_up(xen, window, version)?;
         while self.table.frames() < frames.min(self.frames_limit) {
             self.add_frame(xen, window).map_err(SetupError::Frame)?;
         }
         Ok(())
     }
 
-    /// Settles the version and adds the frames that Xen has already. All of them: what an earlier
-    /// kernel granted in them would be granted still.
+    /// Adds the frames that Xen has already. All of them: what an earlier kernel granted in them
+    /// would be granted still.
     fn set_up(
         &mut self,
         xen: &impl Hypervisor,
         window: &Window,
-        wanted: Version,
+        version: Version,
     ) -> Result<(), SetupError> {
-        self.table = Table::new(settle_version(xen, wanted)?);
+        self.table = Table::new(version);
         let frames = xen.grant_frames().map_err(SetupError::Xen)?;
         let room = window.sizes().grant_frames;
         if frames.current > room {
@@ -246,6 +261,15 @@ impl State {
     fn free(&mut self, grant: GrantRef) {
         self.allocator.put(grant);
         self.freed = true;
+    }
+
+    /// Whether something is set aside; if not, wakes `waker` when something is. The waker that it
+    /// takes the place of is given back, to be dropped without the lock.
+    pub fn is_quarantined(&mut self, waker: &Waker) -> (bool, Option<Waker>) {
+        if !self.quarantine.is_empty() {
+            return (true, None);
+        }
+        (false, self.reclaimer.replace(waker.clone()))
     }
 
     /// Wakes `waker` when a reference becomes free.

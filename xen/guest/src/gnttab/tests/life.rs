@@ -423,3 +423,50 @@ fn a_wait_that_is_dropped_holds_nothing() {
     drop(all);
     assert_eq!(grants.table_counters().in_use, 0);
 }
+
+#[test]
+fn who_reclaims_is_woken_when_there_is_something() {
+    let (xen, grants) = table(Version::One, 1);
+    let count = Arc::new(Count(AtomicU32::new(0)));
+    let waker = count.clone().into();
+    let mut context = Context::from_waker(&waker);
+    let mut waiting = pin!(grants.quarantined());
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    let granted = grants.grant(DOM0, page(), Access::ReadOnly).unwrap();
+    drop(grants.grant(DOM0, page(), Access::ReadOnly).unwrap());
+    let peer = xen.peer(DOM0);
+    let mapping = peer.map(granted.reference(), Access::ReadOnly).unwrap();
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    assert_eq!(count.0.load(Ordering::Relaxed), 0);
+    drop(granted);
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    assert!(waiting.as_mut().poll(&mut context).is_ready());
+    peer.unmap(mapping);
+    assert_eq!(grants.reclaim(), 0);
+    let mut waiting = pin!(grants.quarantined());
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+}
+
+#[test]
+fn a_new_domain_without_version_2_has_version_1() {
+    let (xen, grants) = table(Version::Two, 4);
+    let (all, _) = grant_all(&grants.for_owner("x", 300));
+    xen.suspend().unwrap();
+    xen.set_grant_version_2(false);
+    grants.resume().unwrap();
+    assert_eq!((grants.version(), grants.table_counters().frames), (Version::One, 2));
+    drop(all);
+    let granted = grants.grant(DOM0, page(), Access::ReadOnly).unwrap();
+    assert!(xen.peer(DOM0).map(granted.reference(), Access::ReadOnly).is_ok());
+}
+
+#[test]
+fn a_table_that_cannot_be_had_again_grants_nothing() {
+    let (xen, grants) = table(Version::Two, 4);
+    xen.suspend().unwrap();
+    xen.fail(1, Errno::NOSYS, |call| *call == Call::GrantVersion);
+    assert_eq!(grants.resume(), Err(SetupError::Xen(Errno::NOSYS)));
+    assert_eq!(grants.grant(DOM0, page(), Access::ReadOnly).err(), Some(GrantError::Exhausted));
+    grants.resume().unwrap();
+    assert!(grants.grant(DOM0, page(), Access::ReadOnly).is_ok());
+}
