@@ -24,7 +24,8 @@ pub mod console;
 mod crash;
 pub mod exec;
 #[cfg(xenios_kernel)]
-mod guest;
+#[doc(hidden)]
+pub mod guest;
 #[allow(unsafe_code, reason = "an allocator deals in raw memory")]
 pub mod heap;
 pub mod lifecycle;
