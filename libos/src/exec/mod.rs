@@ -33,6 +33,9 @@
 //! is the domain's own glue.
 
 mod executor;
+#[cfg(not(any(xenios_kernel, test)))]
+#[doc(hidden)]
+pub mod host;
 mod info;
 mod join;
 #[cfg(xenios_kernel)]
@@ -48,16 +51,12 @@ mod tests;
 mod wakers;
 mod watch;
 
-#[doc(hidden)]
-pub use executor::Executor;
+use executor::Executor;
 pub use executor::{ROUND_POLLS, SLOW_POLL};
 pub use info::{Name, TaskId, TaskInfo, TaskState};
 pub use join::{Cancelled, JoinHandle};
-#[doc(hidden)]
-pub use run::{Machine, run as run_on};
 #[cfg(xenios_kernel)]
 pub(crate) use wakers::Wakers;
-pub use watch::SlowPoll;
 
 pub use embassy_futures::join::{Join, Join3, Join4, JoinArray, join, join_array, join3, join4};
 pub use embassy_futures::select::{

@@ -26,7 +26,7 @@ pub use core::time::Duration;
 pub use instant::Instant;
 pub use sleep::{Elapsed, Sleep, sleep, sleep_until, timeout, timeout_at};
 pub use ticker::{Ticker, interval};
-pub use timers::Timers;
+pub(crate) use timers::Timers;
 
 /// The domain's timers.
 #[cfg(not(test))]
