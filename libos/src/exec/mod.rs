@@ -28,9 +28,9 @@
 //! 8. One that is being polled (it cancels itself) ends after its poll, unless that gives an output.
 //!
 //! Spawning, waking and polling cost the same however many tasks there are. A task has two allocations:
-//! its future, and what its handle and wakers share ([`task`]); a wake-up takes no memory at all
-//! ([`state`]). Neighbours: [`run`] is the run loop, [`watch`] finds tasks that do not yield, [`kernel`]
-//! is the domain's own glue.
+//! its future, and what its handle and wakers share (`task.rs`); a wake-up takes no memory at all
+//! (`state.rs`). Neighbours: `run.rs` is the run loop, `watch.rs` finds tasks that do not yield,
+//! `kernel.rs` is the domain's own glue.
 
 mod executor;
 #[cfg(not(any(xenios_kernel, test)))]
@@ -151,7 +151,7 @@ pub fn set_round_polls(polls: usize) {
 
 /// Sets how long a poll may take before its task is named in a warning: [`SLOW_POLL`] unless set.
 pub fn set_slow_poll(limit: Duration) {
-    global().tune(|tuning| tuning.slow_poll = limit);
+    global().tune(|tuning| tuning.slow_poll_ns = crate::time::nanos(limit));
 }
 
 /// Reading the clock may cost something else from now on: after a resume in another domain.

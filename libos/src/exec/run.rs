@@ -8,7 +8,9 @@
 //!        ╰─▶ main has returned: the end
 //! ```
 //!
-//! The clock is read once a round, and once after a sleep.
+//! Events are looked at after each round. The clock is read after each sleep, before it, and in between at
+//! the latest when as many polls have been made as a round may have: see [`super::watch`] for why not more
+//! often.
 
 use super::executor::Executor;
 use super::watch::SlowPoll;
@@ -47,7 +49,7 @@ pub fn run<F: Future>(
         if let Some(output) = round.output {
             return output;
         }
-        now = round.end;
+        now = round.read;
         machine.dispatch();
         timers.fire(now);
         if executor.is_idle() {

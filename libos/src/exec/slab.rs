@@ -93,10 +93,12 @@ impl<T> Slab<T> {
     #[cold]
     fn grow(&mut self) {
         let start = (self.chunks.len() * CHUNK) as u32;
-        let numbers = start + 1..=start + CHUNK as u32;
-        let last = start + CHUNK as u32;
-        let entries = numbers.map(|next| Entry::Free(if next == last { NONE } else { next }));
-        self.chunks.push(entries.collect());
+        let mut chunk = Vec::with_capacity(CHUNK);
+        chunk.resize_with(CHUNK, || Entry::Free(NONE));
+        for (next, entry) in (start + 1..).zip(&mut chunk[..CHUNK - 1]) {
+            *entry = Entry::Free(next);
+        }
+        self.chunks.push(chunk.into_boxed_slice());
         self.free = start;
     }
 }

@@ -10,7 +10,7 @@
 //! toolstack) no byte is handed out: [`Unseeded`]. Jitter alone can be guessed by who measures us.
 //!
 //! The generator seeds itself when it is first used. Crates that ask getrandom (RustCrypto and others)
-//! are served as well: see [`getrandom`].
+//! are served as well: `getrandom.rs`.
 
 #[cfg(xenios_kernel)]
 #[allow(unsafe_code, reason = "getrandom's interface is a raw pointer")]

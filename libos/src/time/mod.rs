@@ -24,6 +24,7 @@ pub use clock::since_boot;
 pub(crate) use clock::{rate_of_khz, start};
 pub use core::time::Duration;
 pub use instant::Instant;
+pub(crate) use instant::nanos;
 pub use sleep::{Elapsed, Sleep, sleep, sleep_until, timeout, timeout_at};
 pub use ticker::{Ticker, interval};
 pub(crate) use timers::Timers;

@@ -28,7 +28,8 @@ async fn show() -> Result<(), String> {
     accuracy().await?;
     order().await?;
     limits().await?;
-    ticks().await
+    ticks().await?;
+    embassy().await
 }
 
 const fn ms(count: u64) -> Duration {
@@ -99,5 +100,26 @@ async fn ticks() -> Result<(), String> {
     let start = Instant::now();
     let next = ticker.tick().await;
     check!(next > start, "a second tick for what was missed");
+    Ok(())
+}
+
+/// Crates that use embassy's time and channels run unchanged.
+async fn embassy() -> Result<(), String> {
+    use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+    use embassy_sync::channel::Channel;
+    use embassy_time::Timer;
+    static CHANNEL: Channel<CriticalSectionRawMutex, u64, 1> = Channel::new();
+    let start = Instant::now();
+    for after in [9, 3, 6] {
+        spawn(async move {
+            Timer::after_millis(after).await;
+            CHANNEL.send(after).await;
+        })
+        .detach();
+    }
+    for after in [3, 6, 9] {
+        let got = CHANNEL.receive().await;
+        check!(got == after && start.elapsed() >= ms(after), "{got} ms came before {after} ms");
+    }
     Ok(())
 }
