@@ -1,6 +1,7 @@
 //! Our executor beside tokio's current-thread one, on the host: `cargo xenios bench executor`.
 //!
-//! Both are built with the same flags. Figures are printed, never asserted: the least of three runs.
+//! Both are built with the same flags. Figures are printed, never asserted: the least of three
+//! runs.
 
 extern crate alloc;
 

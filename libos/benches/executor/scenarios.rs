@@ -1,4 +1,5 @@
-//! What is measured of an executor: the same code for ours and for another, on the host and in a guest.
+//! What is measured of an executor: the same code for ours and for another, on the host and in a
+//! guest.
 
 /// Makes the scenarios of one executor. Each runs inside it and gives how many operations it took.
 macro_rules! scenarios {

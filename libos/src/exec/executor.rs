@@ -1,8 +1,8 @@
 //! The executor: the state of all tasks behind one lock, and the rounds in which they are polled.
 //!
 //! A round polls the tasks that are queued when it begins, first come, first served, and at most
-//! [`ROUND_POLLS`] of them. A task that is woken meanwhile, by itself too, is queued behind: it is polled
-//! in a later round, after the run loop has looked at events and timers.
+//! [`ROUND_POLLS`] of them. A task that is woken meanwhile, by itself too, is queued behind: it is
+//! polled in a later round, after the run loop has looked at events and timers.
 
 use super::info::{Name, TaskInfo};
 use super::join::JoinHandle;
@@ -57,7 +57,8 @@ impl Executor {
         self.spawn_boxed(name, Box::pin(future))
     }
 
-    /// [`Self::spawn`] for all futures of one output: the code is there once for each type of output.
+    /// [`Self::spawn`] for all futures of one output: the code is there once for each type of
+    /// output.
     fn spawn_boxed<T: Send + 'static>(
         &'static self,
         name: Name,

@@ -6,8 +6,8 @@ use core::future::Future;
 
 struct Host;
 
-/// Runs `main` and all tasks until `main` returns. Time counts ticks of the time stamp counter, as if it
-/// ran at 1 GHz.
+/// Runs `main` and all tasks until `main` returns. Time counts ticks of the time stamp counter, as
+/// if it ran at 1 GHz.
 pub fn run<F: Future>(main: F) -> F::Output {
     clock::start(arch::tsc::read(), clock::rate_of_khz(0));
     run::run(super::global(), time::timers(), &Host, main)

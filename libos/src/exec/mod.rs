@@ -25,12 +25,13 @@
 //! 4. and 5. After a poll without an output: queued again if it was woken meanwhile, else waiting.
 //! 6. By its waker, from anywhere; a waker of a task that has ended does nothing.
 //! 7. A task that is not being polled is cancelled at once: its future is dropped.
-//! 8. One that is being polled (it cancels itself) ends after its poll, unless that gives an output.
+//! 8. One that is being polled (it cancels itself) ends after its poll, unless that gives an
+//!    output.
 //!
-//! Spawning, waking and polling cost the same however many tasks there are. A task has two allocations:
-//! its future, and what its handle and wakers share (`task.rs`); a wake-up takes no memory at all
-//! (`state.rs`). Neighbours: `run.rs` is the run loop, `watch.rs` finds tasks that do not yield,
-//! `kernel.rs` is the domain's own glue.
+//! Spawning, waking and polling cost the same however many tasks there are. A task has two
+//! allocations: its future, and what its handle and wakers share (`task.rs`); a wake-up takes no
+//! memory at all (`state.rs`). Neighbours: `run.rs` is the run loop, `watch.rs` finds tasks that do
+//! not yield, `kernel.rs` is the domain's own glue.
 
 mod executor;
 #[cfg(not(any(xenios_kernel, test)))]
@@ -91,8 +92,8 @@ fn global() -> &'static Executor {
 
 /// Spawns a task: it runs beside the one that spawns it, until its end or that of the domain.
 ///
-/// Possible from anywhere, before the executor runs too. The task is called by the place of this call.
-/// Panics end the domain, so a task's end is its output or [`Cancelled`].
+/// Possible from anywhere, before the executor runs too. The task is called by the place of this
+/// call. Panics end the domain, so a task's end is its output or [`Cancelled`].
 ///
 /// ```ignore
 /// let answer = libos::spawn(async { 6 * 7 });
@@ -116,8 +117,8 @@ where
     global().spawn(Name::Given(name.into()), future)
 }
 
-/// Says in the task list what the current task waits for, while `future` is not ready. Of several at
-/// once the outermost counts.
+/// Says in the task list what the current task waits for, while `future` is not ready. Of several
+/// at once the outermost counts.
 ///
 /// # Cancellation
 /// That of `future`.
@@ -143,8 +144,8 @@ pub fn tasks() -> Vec<TaskInfo> {
     global().tasks()
 }
 
-/// Sets after how many polls at the most events and timers are looked at: [`ROUND_POLLS`] unless set.
-/// More is less overhead, fewer is a quicker answer to events under load. 0 counts as 1.
+/// Sets after how many polls at the most events and timers are looked at: [`ROUND_POLLS`] unless
+/// set. More is less overhead, fewer is a quicker answer to events under load. 0 counts as 1.
 pub fn set_round_polls(polls: usize) {
     global().tune(|tuning| tuning.round_polls = polls.max(1));
 }

@@ -8,9 +8,9 @@
 //!        ╰─▶ main has returned: the end
 //! ```
 //!
-//! Events are looked at after each round. The clock is read after each sleep, before it, and in between at
-//! the latest when as many polls have been made as a round may have: see [`super::watch`] for why not more
-//! often.
+//! Events are looked at after each round. The clock is read after each sleep, before it, and in
+//! between at the latest when as many polls have been made as a round may have: see
+//! [`super::watch`] for why not more often.
 
 use super::executor::Executor;
 use super::watch::SlowPoll;
@@ -25,8 +25,8 @@ pub trait Machine {
     /// Wakes the tasks whose events have come. Never waits.
     fn dispatch(&self);
 
-    /// Sleeps until an event comes, or until a point in time. Returns at once if an event came since the
-    /// last dispatch; may return early.
+    /// Sleeps until an event comes, or until a point in time. Returns at once if an event came
+    /// since the last dispatch; may return early.
     fn sleep(&self, until: Option<Instant>);
 
     /// A task ran too long.

@@ -1,8 +1,9 @@
-//! A slab: values with small numbers that are used again. Values never move, so growing costs no more
-//! than a chunk.
+//! A slab: values with small numbers that are used again. Values never move, so growing costs no
+//! more than a chunk.
 //!
 //! ```text
-//!   chunks ─▶ [ used | free ─┐ | used ]  [ free ◀┘ | … ]      free entries are a list, the last freed first
+//!   chunks ─▶ [ used | free ─┐ | used ]  [ free ◀┘ | … ]
+//!                 the free ones are a list: the last freed is used first
 //! ```
 
 use alloc::boxed::Box;

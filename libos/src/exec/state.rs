@@ -1,14 +1,17 @@
 //! What the executor knows of its tasks, and the queue of those that are to be polled.
 //!
 //! ```text
-//!   slots (slab)  0: main   1: net   2: -   3: conn 1   4: conn 2 …     one for each live task
-//!                    │ ▲       ▲                │ ▲
-//!   queue (FIFO)     ╰─┼──next─┼───────────────▶╯ │      links are slot numbers: queueing a task
-//!   first ─────────────╯       ╰──────last        │      takes no memory, leaving is O(1) from anywhere
+//!   slots    0: main      1: net     2: (free)   3: conn 1     one for each live task
+//!            next: 3      waiting                next: none
+//!            ▲                                   ▲
+//!   queue    first                               last
+//!
+//!   Links are numbers of slots, in both directions: to be queued takes no memory, and a task leaves
+//!   the queue from anywhere at the same cost.
 //! ```
 //!
-//! Plain data, behind one lock in [`super::Executor`]. Nothing here calls code of a task: whatever a
-//! future or an output does when it is polled or dropped, the lock is free.
+//! Plain data, behind one lock in [`super::Executor`]. Nothing here calls code of a task: whatever
+//! a future or an output does when it is polled or dropped, the lock is free.
 
 use super::info::{Name, TaskId, TaskInfo, TaskState};
 use super::slab::{NONE, Slab};
@@ -104,7 +107,8 @@ impl State {
         }
     }
 
-    /// Lists a new task, queued. `make` gets its number and identity and gives its body, and a result.
+    /// Lists a new task, queued. `make` gets its number and identity and gives its body, and a
+    /// result.
     pub(super) fn insert<R>(
         &mut self,
         name: Name,
@@ -140,7 +144,8 @@ impl State {
         self.queued
     }
 
-    /// How many polls the next round has, and what it goes by. The clock is measured in it, if need be.
+    /// How many polls the next round has, and what it goes by. The clock is measured in it, if need
+    /// be.
     pub(super) fn begin_round(&mut self) -> (usize, Tuning) {
         let tuning = self.tuning;
         self.tuning.clock_measured = true;
@@ -190,8 +195,8 @@ impl State {
         self.queued == 0 && self.slots.get_mut(index).is_none_or(|slot| !slot.woken)
     }
 
-    /// After a poll of the current task: counts it and gives the task back. The task again, if that was
-    /// its last: it has `ended`, or was cancelled meanwhile.
+    /// After a poll of the current task: counts it and gives the task back. The task again, if that
+    /// was its last: it has `ended`, or was cancelled meanwhile.
     pub(super) fn end_poll(
         &mut self,
         claim: Claim,
@@ -216,8 +221,8 @@ impl State {
         None
     }
 
-    /// Claims a task to cancel it; nothing if that is not possible (any more) or has to wait for the end
-    /// of its poll.
+    /// Claims a task to cancel it; nothing if that is not possible (any more) or has to wait for
+    /// the end of its poll.
     pub(super) fn claim_to_cancel(&mut self, index: u32, id: TaskId) -> Option<Claim> {
         let slot = self.live(index, id)?;
         slot.cancelled = true;
@@ -242,8 +247,8 @@ impl State {
         })
     }
 
-    /// Notes who waits for the end of a task; whether it still lives. Gives back what was noted before,
-    /// to be dropped without the lock.
+    /// Notes who waits for the end of a task; whether it still lives. Gives back what was noted
+    /// before, to be dropped without the lock.
     pub(super) fn join(&mut self, index: u32, id: TaskId, waker: &Waker) -> Option<Option<Waker>> {
         let slot = self.live(index, id)?;
         let same = slot.joiner.as_ref().is_some_and(|joiner| joiner.will_wake(waker));

@@ -1,7 +1,7 @@
 //! A domain of a test's own: executor, timers and a clock that moves when the test says so.
 //!
-//! Each test runs on a thread of its own, and [`world`] is that thread's: so tests use the functions
-//! that apps use, side by side.
+//! Each test runs on a thread of its own, and [`world`] is that thread's: so tests use the
+//! functions that apps use, side by side.
 
 use super::executor::Executor;
 use super::run::{self, Machine};

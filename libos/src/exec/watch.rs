@@ -1,14 +1,15 @@
 //! Finds tasks that run too long without yielding.
 //!
-//! Two readings of the clock around each poll would tell, but where the hypervisor emulates the time
-//! stamp counter a reading leaves for it and costs thousands of instructions: more than most polls. So:
+//! Two readings of the clock around each poll would tell, but where the hypervisor emulates the
+//! time stamp counter a reading leaves for it and costs thousands of instructions: more than most
+//! polls. So:
 //!
 //! - Where a reading is cheap (measured at the start and after a resume) each poll is timed.
-//! - Elsewhere a stretch of polls is: as many as a round may have, or fewer before the domain sleeps. That
-//!   is one reading, which the timers need anyhow. A stretch of one poll, the usual one of a domain that
-//!   reacts to events, tells whose it was. After a slow stretch of several the next [`CLOSE_POLLS`] polls
-//!   are timed one by one: a task that is slow again is found out then, and one that was slow once is not
-//!   worth the readings.
+//! - Elsewhere a stretch of polls is: as many as a round may have, or fewer before the domain
+//!   sleeps. That is one reading, which the timers need anyhow. A stretch of one poll, the usual
+//!   one of a domain that reacts to events, tells whose it was. After a slow stretch of several the
+//!   next [`CLOSE_POLLS`] polls are timed one by one: a task that is slow again is found out then,
+//!   and one that was slow once is not worth the readings.
 //!
 //! What is measured is time, not work: a domain that is paused during a poll blames the task.
 
@@ -21,8 +22,8 @@ use core::time::Duration;
 /// Polls that are timed one by one after a slow stretch.
 const CLOSE_POLLS: usize = 1024;
 
-/// A reading that takes no longer than this is cheap: a native one takes some 20 ns, an emulated one
-/// microseconds.
+/// A reading that takes no longer than this is cheap: a native one takes some 20 ns, an emulated
+/// one microseconds.
 const CHEAP_NS: u64 = 500;
 
 /// Between two warnings there is at least this time.

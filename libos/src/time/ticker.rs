@@ -10,8 +10,8 @@ use futures_core::Stream;
 
 /// Ticks every so often, on a grid: the time between two ticks varies, but no error adds up.
 ///
-/// After a pause (the domain's, or the task's) the ticks that were missed come as one; the next is again
-/// on the grid.
+/// After a pause (the domain's, or the task's) the ticks that were missed come as one; the next is
+/// again on the grid.
 ///
 /// ```text
 ///   grid     |    |    |    |    |    |    |    |

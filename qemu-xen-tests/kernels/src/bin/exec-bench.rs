@@ -1,4 +1,5 @@
-//! Measures the executor: one line for each figure. `cargo xenios bench executor` runs it in counted time.
+//! Measures the executor: one line for each figure. `cargo xenios bench executor` runs it in
+//! counted time.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

@@ -1,4 +1,5 @@
-//! Tasks that are always ready starve neither a timer nor the console; a poll that takes long is named.
+//! Tasks that are always ready starve neither a timer nor the console; a poll that takes long is
+//! named.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

@@ -1,7 +1,7 @@
 //! `cargo xenios bench executor`: what tasks and timers cost.
 //!
-//! First on the host, beside tokio's current-thread executor: how long it takes on this machine. Then
-//! in a guest in counted time, where every instruction takes 2 ns: how much there is to do.
+//! First on the host, beside tokio's current-thread executor: how long it takes on this machine.
+//! Then in a guest in counted time, where every instruction takes 2 ns: how much there is to do.
 
 use crate::cli;
 use crate::cmd::build;
