@@ -1,7 +1,8 @@
 //! The suite: every test kernel, how it is started, and what it is expected to do.
 
-use crate::runner::{Expect, RunLog, Test};
+use crate::runner::{Drive, Expect, RunLog, Test};
 use crate::suite_console as console;
+use crate::suite_life as life;
 use std::time::Duration;
 
 /// The package that the test kernels are programs of.
@@ -46,6 +47,41 @@ pub const TESTS: &[Test] = &[
         config: &["cpuid = \"host,rdrand=0,rdseed=0\""],
         ..Test::new("rng-unseeded")
     },
+    // The life cycle, driven by xl.
+    life("life-shutdown", life::shutdown),
+    Test { expect: Expect::Ends(1), ..life("life-reboot", life::reboot) },
+    Test {
+        cmdline: "--until never",
+        expect: Expect::Ends(0),
+        ..life("life-unheard", life::shutdown_unheard)
+    },
+    Test {
+        cmdline: "--until late --grace 1",
+        expect: Expect::Ends(0),
+        ..life("life-grace", life::shutdown_unheard)
+    },
+    Test { expect: Expect::Ends(0), ..life("life-sysrq", life::sysrq) },
+    Test {
+        expect: Expect::Crash { report: &["xl sysrq asked for a crash", "backtrace:"] },
+        ..life("life-sysrq-crash", life::sysrq_crash)
+    },
+    life("life-save", life::save_restore),
+    Test {
+        cmdline: life::LOAD_LINE,
+        limit: Duration::from_secs(240),
+        ..life("life-save-rounds", life::save_restore_rounds)
+    },
+    life("life-checkpoint", life::checkpoint),
+    life("life-migrate", life::migrate),
+    life("life-pause", life::pause),
+    Test { memory_mib: 64, ..life("life-balloon", life::balloon) },
+    life("life-balloon-far", life::balloon_too_far),
+    Test {
+        memory_mib: 32,
+        config: &["maxmem = 256"],
+        ..life("life-populate-on-demand", life::shutdown)
+    },
+    life("life-store-stopped", life::store_stopped),
     // What must not be survived.
     crash("write-text", &["write of text", "backtrace:"]),
     crash("write-rodata", &["write of rodata"]),
@@ -71,6 +107,12 @@ pub const TESTS: &[Test] = &[
 /// A kernel that must die with a report that has all of these texts.
 const fn crash(name: &'static str, report: &'static [&'static str]) -> Test {
     Test { expect: Expect::Crash { report }, ..Test::new(name) }
+}
+
+/// The kernel `life`, driven by xl.
+const fn life(name: &'static str, drive: Drive) -> Test {
+    let limit = Duration::from_secs(60);
+    Test { kernel: "life", drive: Some(drive), limit, ..Test::new(name) }
 }
 
 /// The same kernel in domains of different sizes.

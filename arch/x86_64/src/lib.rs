@@ -11,6 +11,7 @@
 extern crate std;
 
 pub mod addr;
+pub mod canary;
 pub mod cpu;
 #[cfg(xenios_kernel)]
 mod critical;

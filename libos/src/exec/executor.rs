@@ -176,16 +176,23 @@ pub(super) struct Round<T> {
 }
 
 impl<F: Future> Main<F> {
+    /// Whether no task is queued.
+    pub(super) fn is_idle(&self) -> bool {
+        self.executor.is_idle()
+    }
+
     /// Polls what is queued, once. `read` is the last reading of the clock.
     pub(super) fn round(&mut self, read: Instant, machine: &impl Machine) -> Round<F::Output> {
         let executor = self.executor;
         let (polls, tuning) = executor.state.lock().begin_round();
         let limit_ns = tuning.slow_poll_ns;
+        let mut round = Round { output: None, read };
         if !tuning.clock_measured {
-            self.watch.measure(machine);
+            // The time since the last reading is no task's: the domain may have been suspended.
+            round.read = self.watch.measure(machine);
+            self.stretch = 0;
         }
         let close = self.watch.is_close(polls);
-        let mut round = Round { output: None, read };
         for _ in 0..polls {
             let Some(claim) = executor.state.lock().claim_first() else { break };
             let ended = match &claim.body {

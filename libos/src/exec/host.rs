@@ -3,13 +3,15 @@
 use super::run::{self, Machine};
 use crate::time::{self, Instant, clock};
 use core::future::Future;
+use xen::clock::Clock;
 
 struct Host;
 
 /// Runs `main` and all tasks until `main` returns. Time counts ticks of the time stamp counter, as
 /// if it ran at 1 GHz.
 pub fn run<F: Future>(main: F) -> F::Output {
-    clock::start(arch::tsc::read(), clock::rate_of_khz(0));
+    let now_tsc = arch::tsc::read;
+    clock::start(Clock::by_rate(clock::rate_of_khz(0), now_tsc(), now_tsc));
     run::run(super::global(), time::timers(), &Host, main)
 }
 

@@ -1,31 +1,79 @@
-//! The domain as the machine under the run loop: how it sleeps, and what wakes it.
+//! The domain as the machine under the run loop: how it sleeps, what wakes it, how it ends.
+//!
+//! ```text
+//!   start ─▶ main is polled once ──ready──▶ end
+//!                 │ it waits for something
+//!                 ▼
+//!   run_on_xen: event channels, timer, life cycle ─▶ turn ─▶ end due? ─▶ suspend asked? ─▶ turn …
+//! ```
+//!
+//! An app that never waits needs no event channel, no xenstore and no tasks; so whatever can be waited
+//! for calls [`engage`], and only that links all of it into the image.
 //!
 //! Interrupts are off but while the CPU sleeps, so nothing ever runs between two instructions. A port's
 //! pending bit is cleared before its waiter is woken, and the CPU does not sleep while the upcall is
 //! pending, so no event is lost.
 
-use super::run::{self, Machine};
+use super::run::{Machine, RunLoop};
+use crate::lifecycle::{self, suspend};
 use crate::time::{self, Instant};
-use crate::{console, platform};
-use core::future::Future;
+use crate::{console, guest, platform, start};
+use alloc::boxed::Box;
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use spin::Once;
-use xen::evtchn::Channel;
 use xen::{Hypervisor as _, Native};
-use xen_abi::event::{Priority, Virq};
+use xen_abi::sched::ShutdownReason;
 
-/// How long the end of the domain waits for the console to take what was written.
-const CONSOLE_PATIENCE: Duration = Duration::from_secs(1);
+/// Polls the app; ready with its status.
+type PollApp<'a> = &'a mut dyn FnMut(&mut Context<'_>) -> Poll<u8>;
 
-/// The timer's event channel, bound at the first sleep that has a deadline.
-static TIMER: Once<Option<Channel<Native>>> = Once::new();
+/// The run loop; nothing until something that waits was asked for.
+static RUN: Once<fn(PollApp<'_>) -> !> = Once::new();
 
-struct Domain;
-
-/// Runs `app` and all tasks until `app` returns.
-pub(crate) fn run<T>(app: impl Future<Output = T>) -> T {
-    run::run(super::global(), time::timers(), &Domain, app)
+/// Says that there is something to wait for. Called by all that makes a task wait.
+pub(crate) fn engage() {
+    RUN.call_once(|| run_on_xen);
 }
+
+/// Runs the app to the end of the domain; its output is the status.
+pub(crate) fn run(app: impl Future<Output = u8>) -> ! {
+    let mut app: Pin<Box<_>> = Box::pin(app);
+    if let Poll::Ready(status) = app.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        start::end_with_status(status);
+    }
+    match RUN.get() {
+        Some(run) => run(&mut |context| app.as_mut().poll(context)),
+        None => stuck(),
+    }
+}
+
+/// The loop. It never returns, and neither do its callers: so it may replace the stack canary.
+fn run_on_xen(app: PollApp<'_>) -> ! {
+    if guest::get().is_none() {
+        stuck();
+    }
+    lifecycle::start();
+    let machine = Domain;
+    let main = poll_fn(|context| app(context));
+    let mut run_loop = RunLoop::new(super::global(), time::timers(), &machine, main);
+    loop {
+        if let Some(status) = run_loop.turn() {
+            lifecycle::end_of_app(status);
+        }
+        if let Some(reason) = lifecycle::SHUTDOWN.due() {
+            start::end(reason);
+        }
+        if suspend::if_requested() {
+            arch::canary::replace(suspend::new_canary());
+        }
+    }
+}
+
+/// The domain as the loop's machine.
+struct Domain;
 
 impl Machine for Domain {
     fn now(&self) -> Instant {
@@ -33,58 +81,51 @@ impl Machine for Domain {
     }
 
     fn dispatch(&self) {
-        if let Some(events) = platform::events() {
-            events.dispatch();
-            console::on_event();
+        if let Some(guest) = guest::get() {
+            guest.dispatch();
         }
     }
 
     fn sleep(&self, until: Option<Instant>) {
-        let Some(events) = platform::events() else { return stuck() };
-        match until {
-            Some(until) => set_timer(until),
-            None if !console::is_attached() => return stuck(),
-            None => {}
+        let Some(guest) = guest::get() else { return };
+        // What a task asks of the loop is seen to before the next sleep.
+        if suspend::is_requested() || lifecycle::SHUTDOWN.due().is_some() {
+            return;
         }
-        arch::idle::sleep(|| events.is_pending());
+        if let Some(until) = until {
+            guest.wake_at(until);
+        }
+        arch::idle::sleep(|| guest.events().is_pending());
     }
 }
 
-/// Has Xen send an event at a point in time.
-fn set_timer(until: Instant) {
-    let timer =
-        TIMER.call_once(|| platform::events()?.bind_virq(Virq::Timer, Priority::CONTROL).ok());
-    let Some(system_ns) = platform::system_time_ns() else { return };
-    let left = until - Instant::now();
-    let deadline_ns = system_ns.saturating_add(left.as_nanos() as u64);
-    if timer.is_none() || Native.set_timer(deadline_ns).is_err() {
-        log::error!("Xen gives us no timer");
-        stuck();
-    }
-}
-
-/// Nothing can ever wake us.
-fn stuck() {
-    log::error!("the app waits for something that cannot come: no event channel is bound");
-    platform::shut_down(xen_abi::sched::ShutdownReason::Crash);
+/// The app waits, and nothing can ever wake it.
+fn stuck() -> ! {
+    log::error!("the app waits for something that cannot come");
+    start::end(ShutdownReason::Crash)
 }
 
 /// How often the console's backend is looked at while the end waits for it, in nanoseconds.
 const CONSOLE_LOOK_NS: u64 = 2_000_000;
 
-/// Waits until the console's backend has taken all text, at most [`CONSOLE_PATIENCE`]. Takes no lock for
-/// good: it works in a crash too, whatever that interrupted.
-pub(crate) fn wait_for_console() {
-    let Some(start_ns) = platform::system_time_ns() else {
-        console::try_flush();
-        return;
-    };
-    let deadline_ns = start_ns.saturating_add(CONSOLE_PATIENCE.as_nanos() as u64);
-    let mut now_ns = start_ns;
-    while !console::try_flush() && now_ns < deadline_ns {
+/// Waits until the console's backend has taken all text, at most for `patience` without any progress.
+/// Takes no lock for good and needs no event: it works in a crash too, whatever that interrupted.
+pub(crate) fn wait_for_console(patience: Duration) {
+    let patience_ns = patience.as_nanos() as u64;
+    let mut waiting = console::try_flush();
+    let mut since_ns = platform::system_time_ns();
+    while waiting > 0 {
+        let (Some(start_ns), Some(now_ns)) = (since_ns, platform::system_time_ns()) else { return };
+        if now_ns.saturating_sub(start_ns) > patience_ns {
+            return;
+        }
         if Native.poll(&[], Some(now_ns + CONSOLE_LOOK_NS)).is_err() {
             return;
         }
-        now_ns = platform::system_time_ns().unwrap_or(deadline_ns);
+        let left = console::try_flush();
+        if left < waiting {
+            since_ns = platform::system_time_ns();
+        }
+        waiting = left;
     }
 }

@@ -67,7 +67,7 @@ pub use embassy_futures::select::{
 pub use embassy_futures::yield_now;
 
 #[cfg(xenios_kernel)]
-pub(crate) use kernel::{run, wait_for_console};
+pub(crate) use kernel::{engage, run, wait_for_console};
 
 use crate::time::Instant;
 use alloc::borrow::Cow;
@@ -81,6 +81,8 @@ use core::time::Duration;
 #[cfg(not(test))]
 fn global() -> &'static Executor {
     static EXECUTOR: Executor = Executor::new();
+    #[cfg(xenios_kernel)]
+    engage();
     &EXECUTOR
 }
 
@@ -156,7 +158,6 @@ pub fn set_slow_poll(limit: Duration) {
 }
 
 /// Reading the clock may cost something else from now on: after a resume in another domain.
-#[allow(dead_code, reason = "the life cycle's resume calls it")]
 pub(crate) fn clock_changed() {
     global().tune(|tuning| tuning.clock_measured = false);
 }

@@ -12,7 +12,7 @@
 //! between at the latest when as many polls have been made as a round may have: see
 //! [`super::watch`] for why not more often.
 
-use super::executor::Executor;
+use super::executor::{Executor, Main};
 use super::watch::SlowPoll;
 use crate::time::{Instant, Timers};
 use core::future::Future;
@@ -35,28 +35,54 @@ pub trait Machine {
     }
 }
 
-/// Runs `main` and all tasks until `main` returns. Tasks that are left then stay as they are.
+/// The run loop, one turn at a time.
+pub struct RunLoop<'a, M, F: Future> {
+    main: Main<F>,
+    timers: &'a Timers,
+    machine: &'a M,
+    now: Instant,
+}
+
+impl<'a, M: Machine, F: Future> RunLoop<'a, M, F> {
+    /// A loop that runs `main` and all tasks.
+    pub fn new(executor: &'static Executor, timers: &'a Timers, machine: &'a M, main: F) -> Self {
+        Self { main: executor.main(main), timers, machine, now: machine.now() }
+    }
+
+    /// One turn: a round of polls, then events and timers, then a sleep if nothing is queued. Gives
+    /// the output of `main` once it has returned; tasks that are left then stay as they are.
+    pub fn turn(&mut self) -> Option<F::Output> {
+        let Self { main, timers, machine, now } = self;
+        let round = main.round(*now, *machine);
+        if round.output.is_some() {
+            return round.output;
+        }
+        *now = round.read;
+        machine.dispatch();
+        timers.fire(*now);
+        if main.is_idle() {
+            machine.sleep(timers.next_deadline());
+            machine.dispatch();
+            *now = machine.now();
+            timers.fire(*now);
+        }
+        None
+    }
+}
+
+/// Runs `main` and all tasks until `main` returns: what is left of the loop where nothing else ends
+/// it.
+#[cfg(not(xenios_kernel))]
 pub fn run<F: Future>(
     executor: &'static Executor,
     timers: &Timers,
     machine: &impl Machine,
     main: F,
 ) -> F::Output {
-    let mut main = executor.main(main);
-    let mut now = machine.now();
+    let mut run_loop = RunLoop::new(executor, timers, machine, main);
     loop {
-        let round = main.round(now, machine);
-        if let Some(output) = round.output {
+        if let Some(output) = run_loop.turn() {
             return output;
-        }
-        now = round.read;
-        machine.dispatch();
-        timers.fire(now);
-        if executor.is_idle() {
-            machine.sleep(timers.next_deadline());
-            machine.dispatch();
-            now = machine.now();
-            timers.fire(now);
         }
     }
 }

@@ -65,13 +65,15 @@ impl Watch {
     }
 
     /// Finds out what a reading costs: the least of three, as any one may have been interrupted.
-    pub(super) fn measure(&mut self, machine: &impl Machine) {
+    /// Gives the last of them.
+    pub(super) fn measure(&mut self, machine: &impl Machine) -> Instant {
         let mut last = machine.now();
         let mut least_ns = u64::MAX;
         for _ in 0..3 {
             least_ns = least_ns.min(last.advance_to(machine.now()));
         }
         self.cheap = least_ns <= CHEAP_NS;
+        last
     }
 
     /// Whether each poll of a round of so many is timed.

@@ -168,6 +168,23 @@ fn counters_count() {
     assert!(counters.claimed_bytes > 60_000 && counters.available_bytes < counters.claimed_bytes);
 }
 
+#[test]
+fn another_key_seals_all_and_forgives_nothing() {
+    let mut a = arena(1 << 16);
+    let l = layout(100, 8);
+    let blocks = [a.allocate(l), a.allocate(l), a.allocate(l)];
+    a.free(blocks[1], l).unwrap();
+    a.heap.rekey(0x0bad_cafe_0bad_cafe).unwrap();
+    assert_eq!(a.heap.check_all(), Ok(()));
+    let fresh = a.allocate(l);
+    a.poke(blocks[0], 100);
+    assert_eq!(a.heap.rekey(7).map_err(|fault| fault.kind), Err(FaultKind::Overflow));
+    a.poke(blocks[0], 100);
+    for block in [blocks[0], blocks[2], fresh] {
+        assert_eq!(a.free(block, l), Ok(()));
+    }
+}
+
 /// One step of a random program.
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -177,8 +194,9 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let allocate = |(len, align_log2)| Step::Allocate { len, align_log2 };
     prop_oneof![
-        3 => (0usize..3000, 0u32..13).prop_map(|(len, align_log2)| Step::Allocate { len, align_log2 }),
+        3 => (0usize..3000, 0u32..13).prop_map(allocate),
         2 => any::<usize>().prop_map(|which| Step::Free { which }),
         2 => (any::<usize>(), 0usize..6000).prop_map(|(which, len)| Step::Resize { which, len }),
     ]

@@ -1,23 +1,21 @@
-//! The clock: time since the domain's first instruction.
+//! The domain's clock: time since its first instruction, and the time of day.
 
 use super::Instant;
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use spin::Once;
+use xen::clock::Clock;
 use xen_abi::time::VcpuTime;
 
-/// How ticks of the counter become time, and the tick that counts as zero.
-#[derive(Clone, Copy, Debug)]
-struct Origin {
-    first_tsc: u64,
-    rate: VcpuTime,
+static CLOCK: Once<Clock> = Once::new();
+
+/// Starts the clock.
+pub(crate) fn start(clock: Clock) {
+    CLOCK.call_once(|| clock);
 }
 
-static ORIGIN: Once<Origin> = Once::new();
-
-/// Starts the clock: `first_tsc` is the counter at the first instruction, `rate` tells its speed.
-pub(crate) fn start(first_tsc: u64, rate: VcpuTime) {
-    ORIGIN.call_once(|| Origin { first_tsc, rate });
+/// The clock, once it is started.
+pub(crate) fn get() -> Option<&'static Clock> {
+    CLOCK.get()
 }
 
 /// The rate of a counter whose frequency is known, in kHz; a frequency of 0 counts as 1 GHz.
@@ -43,14 +41,16 @@ pub fn since_boot() -> Duration {
     Instant::now().since_boot()
 }
 
+/// Time since 1970-01-01 UTC, as the control domain keeps it; nothing on a machine without Xen. It may
+/// be set back and forth: measure with [`Instant`].
+pub fn wall() -> Option<Duration> {
+    CLOCK.get()?.wall(arch::tsc::read)
+}
+
 /// Now; [`Instant::BOOT`] before the clock is started.
 #[cfg(not(test))]
 pub(super) fn now() -> Instant {
-    static LATEST: AtomicU64 = AtomicU64::new(0);
-    let ns = ORIGIN.get().map_or(0, |origin| {
-        origin.rate.ticks_to_ns(arch::tsc::read().saturating_sub(origin.first_tsc))
-    });
-    Instant::from_nanos(never_back(&LATEST, ns))
+    Instant::from_nanos(CLOCK.get().map_or(0, |clock| clock.now_ns(arch::tsc::read)))
 }
 
 /// Now, by the test's clock.
@@ -59,21 +59,9 @@ pub(super) fn now() -> Instant {
     crate::exec::testing::world().now()
 }
 
-/// `now`, unless a later time was given out before: then that one.
-fn never_back(latest: &AtomicU64, now: u64) -> u64 {
-    let before = latest.load(Ordering::Relaxed);
-    if now <= before {
-        return before;
-    }
-    // Nothing runs in between: there is one CPU, and no interrupt runs code that reads the clock.
-    latest.store(now, Ordering::Relaxed);
-    now
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     #[test]
     fn any_frequency_gives_a_rate() {
@@ -82,11 +70,5 @@ mod tests {
             assert!((999_999_000..=1_000_000_000).contains(&ns), "{khz} kHz: {ns} ns a second");
         }
         assert_eq!(rate_of_khz(0), rate_of_khz(1_000_000));
-    }
-    #[test]
-    fn it_never_goes_back() {
-        let latest = AtomicU64::new(0);
-        let given: Vec<u64> = [5, 7, 6, 6, 8].iter().map(|ns| never_back(&latest, *ns)).collect();
-        assert_eq!(given, [5, 7, 7, 7, 8]);
     }
 }

@@ -20,9 +20,7 @@ mod tests;
 mod ticker;
 mod timers;
 
-pub use clock::since_boot;
-#[cfg(xenios_kernel)]
-pub(crate) use clock::{rate_of_khz, start};
+pub use clock::{since_boot, wall};
 pub use core::time::Duration;
 pub use instant::Instant;
 pub(crate) use instant::nanos;
@@ -34,6 +32,8 @@ pub(crate) use timers::Timers;
 #[cfg(not(test))]
 pub(crate) fn timers() -> &'static Timers {
     static TIMERS: Timers = Timers::new();
+    #[cfg(xenios_kernel)]
+    crate::exec::engage();
     &TIMERS
 }
 

@@ -51,6 +51,8 @@ pub enum Expect {
     Success,
     /// Be an app that ends with this status: 0 with a poweroff, others with a crash.
     Exit(u8),
+    /// Be ended with this reason code, whatever it says.
+    Ends(u32),
     /// Crash, with these texts on its console or in Xen's log.
     Crash {
         /// The texts.
@@ -119,6 +121,12 @@ impl RunLog {
         match expect {
             Expect::Success => self.outcome_of_success(verdict),
             Expect::Exit(status) => self.outcome_of_exit(status),
+            Expect::Ends(code) => match (verdict, self.ended) {
+                (Some(Verdict::Failure(why)), _) => Outcome::Failure(why),
+                (_, Some(Ended::Shutdown(ended))) if ended == code => Outcome::Success,
+                (_, Some(ended)) => Outcome::Failure(format!("{ended}, not with code {code}")),
+                (_, None) => Outcome::Timeout("it did not end in time".into()),
+            },
             Expect::Crash { report } => self.outcome_of_crash(verdict, report),
         }
     }

@@ -20,11 +20,14 @@ pub mod hvm;
 pub mod hypercall;
 pub mod identity;
 pub mod memory;
+pub mod ring;
 pub mod sched;
 pub mod shared_info;
 pub mod start_info;
 pub mod time;
 pub mod vcpu;
+pub mod xenbus;
+pub mod xs_wire;
 
 pub use domid::DomId;
 pub use errno::Errno;

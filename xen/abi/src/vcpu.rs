@@ -1,7 +1,9 @@
-//! `vcpu_op`: the one-shot timer (Xen: vcpu.h).
+//! `vcpu_op`: which vCPUs there are, and the one-shot timer (Xen: vcpu.h).
 
 /// `vcpu_op` commands.
 pub mod op {
+    /// Whether a vCPU runs; an error if there is none of that number.
+    pub const IS_UP: u64 = 3;
     /// Stops the periodic timer that a vCPU may start with.
     pub const STOP_PERIODIC_TIMER: u64 = 7;
     /// Arms the one-shot timer; a time that has passed fires at once.

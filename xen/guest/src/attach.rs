@@ -42,11 +42,30 @@ pub fn console(
     xen: &impl Hypervisor,
     memory_map: &[MemoryMapEntry],
 ) -> Result<Option<(Ring, EvtchnPort)>, AttachError> {
-    let gfn = xen.hvm_param(Param::ConsolePfn).map_err(AttachError::Xen)?;
-    let port = xen.hvm_param(Param::ConsoleEvtchn).map_err(AttachError::Xen)?;
+    let found = ring_page(xen, memory_map, Param::ConsolePfn, Param::ConsoleEvtchn)?;
+    Ok(found.map(|(page, port)| (Ring::new(page), port)))
+}
+
+/// The page of xenstore's ring and its port, or nothing if the toolstack gave this domain none.
+pub fn store(
+    xen: &impl Hypervisor,
+    memory_map: &[MemoryMapEntry],
+) -> Result<Option<(SharedPage, EvtchnPort)>, AttachError> {
+    ring_page(xen, memory_map, Param::StorePfn, Param::StoreEvtchn)
+}
+
+/// A page and a port that two parameters name.
+fn ring_page(
+    xen: &impl Hypervisor,
+    memory_map: &[MemoryMapEntry],
+    pfn: Param,
+    port: Param,
+) -> Result<Option<(SharedPage, EvtchnPort)>, AttachError> {
+    let gfn = xen.hvm_param(pfn).map_err(AttachError::Xen)?;
+    let port = xen.hvm_param(port).map_err(AttachError::Xen)?;
     if gfn == 0 || port == 0 {
         return Ok(None);
     }
     let page = SharedPage::outside_ram(gfn, memory_map).map_err(AttachError::Page)?;
-    Ok(Some((Ring::new(page), EvtchnPort(port as u32))))
+    Ok(Some((page, EvtchnPort(port as u32))))
 }

@@ -21,6 +21,10 @@ pub mod evtchn;
 pub mod hypercall;
 #[allow(unsafe_code, reason = "memory that a peer writes cannot be a Rust slice")]
 pub mod page;
+pub mod ring;
+#[cfg(not(xenios_kernel))]
+pub mod testing;
+pub mod xenstore;
 
 pub use hypercall::Hypervisor;
 #[cfg(xenios_kernel)]

@@ -1,6 +1,6 @@
 //! The allocator itself, over any memory that can hold its list.
 
-use crate::addr::{PAGE_BYTES, PhysRange};
+use crate::addr::{PAGE_2M_BYTES, PAGE_BYTES, PhysRange};
 use core::fmt;
 
 /// What is written at the beginning of a free extent.
@@ -104,8 +104,8 @@ impl<M: FrameMemory> FrameAllocator<M> {
         })
     }
 
-    /// Takes `frames` neighbouring frames, the first on a multiple of `align_frames` (a power of two).
-    /// Their contents are whatever they were.
+    /// Takes `frames` neighbouring frames, the first on a multiple of `align_frames` (a power of
+    /// two). Their contents are whatever they were.
     pub fn allocate(&mut self, frames: u64, align_frames: u64) -> Option<PhysRange> {
         if frames == 0 || !align_frames.is_power_of_two() {
             return None;
@@ -118,14 +118,16 @@ impl<M: FrameMemory> FrameAllocator<M> {
         Some(taken)
     }
 
-    /// Takes up to `frames` neighbouring frames from the upper end of the highest extent.
+    /// Takes up to `frames` neighbouring frames from the upper end of the highest extent, never
+    /// across a boundary of 2 MiB.
     pub fn take_highest(&mut self, frames: u64) -> Option<PhysRange> {
         let (mut previous, mut at) = (0, self.first);
         loop {
             let extent = (at != 0).then(|| self.memory.extent(at))?;
             if extent.next == 0 {
                 let range = PhysRange::from_len(at, extent.len_bytes)?;
-                let len = frames.checked_mul(PAGE_BYTES)?.min(extent.len_bytes);
+                let above_boundary = (range.end() - 1) % PAGE_2M_BYTES + 1;
+                let len = frames.checked_mul(PAGE_BYTES)?.min(extent.len_bytes).min(above_boundary);
                 let taken = PhysRange::from_len(range.end() - len, len)?;
                 self.cut(&Fit { previous, range, start: taken.start() }, taken);
                 return Some(taken).filter(|taken| !taken.is_empty());

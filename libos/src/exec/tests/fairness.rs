@@ -205,6 +205,27 @@ fn the_clock_is_measured_again_when_it_may_have_changed() {
 }
 
 #[test]
+fn a_resume_blames_no_task() {
+    for cost in [0, 5] {
+        let world = testing::fresh();
+        world.make_readings_cost(Duration::from_micros(cost));
+        world.run(async {
+            let stop = spin(world, 3, Duration::ZERO);
+            for _ in 0..2 * ROUND_POLLS {
+                yield_now().await;
+            }
+            // Between two turns of the run loop; a dispatch stands in for it here.
+            world.suspend_at_dispatch(Duration::from_secs(9));
+            for _ in 0..2 * ROUND_POLLS {
+                yield_now().await;
+            }
+            stop();
+        });
+        world.warnings.expect(&[]);
+    }
+}
+
+#[test]
 fn run_time_adds_up() {
     let world = testing::fresh();
     world.run(async {

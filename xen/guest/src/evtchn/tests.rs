@@ -1,7 +1,7 @@
 //! Both interfaces against a model of Xen's side, written from the headers' rules.
 
 use super::*;
-use crate::hypercall::{GrantFrames, Resumed};
+use crate::hypercall::{Extents, GrantFrames, Resumed};
 use alloc::task::Wake;
 use core::sync::atomic::AtomicUsize;
 use proptest::prelude::*;
@@ -166,10 +166,10 @@ impl Hypervisor for Xen {
     fn add_to_physmap(&self, _: u32, _: u64, _: u64) -> Result<(), Errno> {
         Err(Errno::NOSYS)
     }
-    fn decrease_reservation(&self, _: &[u64]) -> Result<usize, Errno> {
+    fn decrease_reservation(&self, _: Extents<'_>) -> Result<usize, Errno> {
         Err(Errno::NOSYS)
     }
-    fn populate_physmap(&self, _: &[u64]) -> Result<usize, Errno> {
+    fn populate_physmap(&self, _: Extents<'_>) -> Result<usize, Errno> {
         Err(Errno::NOSYS)
     }
     fn current_reservation(&self) -> Result<u64, Errno> {
@@ -204,6 +204,9 @@ impl Hypervisor for Xen {
     }
     fn stop_timer(&self) -> Result<(), Errno> {
         Err(Errno::NOSYS)
+    }
+    fn has_vcpu(&self, _: u32) -> bool {
+        false
     }
     fn suspend(&self) -> Result<Resumed, Errno> {
         Err(Errno::NOSYS)

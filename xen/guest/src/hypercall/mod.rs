@@ -32,6 +32,15 @@ pub struct GrantFrames {
     pub limit: u32,
 }
 
+/// Pieces of RAM of one size, by the guest frame number that each begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Extents<'a> {
+    /// First frames, multiples of the size.
+    pub gfns: &'a [u64],
+    /// log2 of the pages in each.
+    pub order: u32,
+}
+
 /// What a guest asks of Xen. All calls are for the calling domain.
 ///
 /// Implementations are handles: copies name the same hypervisor.
@@ -48,11 +57,12 @@ pub trait Hypervisor: Clone + Send + Sync + 'static {
     /// Puts a page of Xen's (`space`, `index`) at a guest frame. The frame must not hold RAM: that
     /// page would be lost for good.
     fn add_to_physmap(&self, space: u32, index: u64, gfn: u64) -> Result<(), Errno>;
-    /// Gives the RAM at `gfns` back to Xen; how many were taken, counted from the first. The frames must
-    /// not be used any more.
-    fn decrease_reservation(&self, gfns: &[u64]) -> Result<usize, Errno>;
-    /// Has Xen put zeroed RAM at `gfns`, which hold none; how many were filled, counted from the first.
-    fn populate_physmap(&self, gfns: &[u64]) -> Result<usize, Errno>;
+    /// Gives the RAM at `extents` back to Xen; how many were taken, counted from the first. The
+    /// frames must not be used any more.
+    fn decrease_reservation(&self, extents: Extents<'_>) -> Result<usize, Errno>;
+    /// Has Xen put zeroed RAM at `extents`, which hold none; how many were filled, counted from the
+    /// first.
+    fn populate_physmap(&self, extents: Extents<'_>) -> Result<usize, Errno>;
     /// Pages that the domain has.
     fn current_reservation(&self) -> Result<u64, Errno>;
     /// Pages that it may have.
@@ -70,7 +80,8 @@ pub trait Hypervisor: Clone + Send + Sync + 'static {
     fn close(&self, port: EvtchnPort) -> Result<(), Errno>;
     /// Unmasks a port; an event that came while it was masked is raised again.
     fn unmask(&self, port: EvtchnPort) -> Result<(), Errno>;
-    /// Switches vCPU 0 to the FIFO interface with its control block at the beginning of the page `gfn`.
+    /// Switches vCPU 0 to the FIFO interface with its control block at the beginning of the page
+    /// `gfn`.
     fn init_control(&self, gfn: u64) -> Result<(), Errno>;
     /// Adds the page `gfn` to the FIFO event array.
     fn expand_array(&self, gfn: u64) -> Result<(), Errno>;
@@ -87,8 +98,8 @@ pub trait Hypervisor: Clone + Send + Sync + 'static {
     fn grant_map(&self, batch: &mut [MapGrant]) -> Result<(), Errno>;
     /// Unmaps them; each element has its own status.
     fn grant_unmap(&self, batch: &mut [UnmapGrant]) -> Result<(), Errno>;
-    /// Copies; each element has its own status. Own frames that are written to hold no Rust object in
-    /// use.
+    /// Copies; each element has its own status. Own frames that are written to hold no Rust object
+    /// in use.
     fn grant_copy(&self, batch: &mut [GrantCopy]) -> Result<(), Errno>;
 
     /// Sleeps until one of `ports` is pending or system time `deadline_ns` has come. At most
@@ -98,6 +109,8 @@ pub trait Hypervisor: Clone + Send + Sync + 'static {
     fn set_timer(&self, deadline_ns: u64) -> Result<(), Errno>;
     /// Disarms it.
     fn stop_timer(&self) -> Result<(), Errno>;
+    /// Whether the domain has a vCPU of this number, running or not.
+    fn has_vcpu(&self, number: u32) -> bool;
     /// Suspends the domain; comes back when it is resumed.
     fn suspend(&self) -> Result<Resumed, Errno>;
     /// Ends the domain. Comes back only with an error.

@@ -1,6 +1,6 @@
 //! The hypervisor itself.
 
-use super::{GrantFrames, Hypervisor, Resumed};
+use super::{Extents, GrantFrames, Hypervisor, Resumed};
 use xen_abi::event::{
     self, AllocUnbound, BindInterdomain, BindVirq, EvtchnClose, EvtchnPort, EvtchnSend,
     EvtchnUnmask, ExpandArray, InitControl, Priority, SetPriority, Virq,
@@ -38,8 +38,8 @@ unsafe fn raw(number: Number, args: [u64; 5]) -> Result<u64, Errno> {
     Errno::from_result(unsafe { arch::vmcall::call5(number as u64, args) })
 }
 
-/// An event channel operation. None of them touches memory other than its argument, but for those that
-/// name a frame, whose memory was set aside for that.
+/// An event channel operation. None of them touches memory other than its argument, but for those
+/// that name a frame, whose memory was set aside for that.
 fn event_op<T>(command: u64, argument: &mut T) -> Result<(), Errno> {
     // SAFETY: reads and writes `argument`, which each caller in this file pairs with its command.
     unsafe { call(Number::EventChannelOp, command, argument).map(|_| ()) }
@@ -54,19 +54,19 @@ fn grant_batch<T>(command: u64, batch: &mut [T]) -> Result<(), Errno> {
     result.map(|_| ())
 }
 
-/// Gives or takes the RAM at `gfns`.
-fn reservation(command: u64, gfns: &[u64]) -> Result<usize, Errno> {
+/// Gives or takes the RAM at `extents`.
+fn reservation(command: u64, extents: Extents<'_>) -> Result<usize, Errno> {
     let mut argument = MemoryReservation {
-        extents: gfns.as_ptr().expose_provenance() as u64,
-        extent_count: gfns.len() as u64,
-        extent_order: 0,
+        extents: extents.gfns.as_ptr().expose_provenance() as u64,
+        extent_count: extents.gfns.len() as u64,
+        extent_order: extents.order,
         flags: 0,
         domid: DomId::SELF.0,
         pad: [0; 3],
     };
-    // SAFETY: reads the list (a populate writes the same numbers back, which it may not where they are
-    // constant: the list is the caller's own array on its stack or heap); that the frames are not in
-    // use is the contract of the trait.
+    // SAFETY: reads the list: a domain whose frames Xen translates gets no numbers written back
+    // (Xen: memory.h, xen_memory_reservation). That the frames are not in use is the contract of
+    // the trait.
     unsafe { call(Number::MemoryOp, command, &mut argument).map(|done| done as usize) }
 }
 
@@ -116,12 +116,12 @@ impl Hypervisor for Native {
         unsafe { call(Number::MemoryOp, memory::op::ADD_TO_PHYSMAP, &mut argument).map(|_| ()) }
     }
 
-    fn decrease_reservation(&self, gfns: &[u64]) -> Result<usize, Errno> {
-        reservation(memory::op::DECREASE_RESERVATION, gfns)
+    fn decrease_reservation(&self, extents: Extents<'_>) -> Result<usize, Errno> {
+        reservation(memory::op::DECREASE_RESERVATION, extents)
     }
 
-    fn populate_physmap(&self, gfns: &[u64]) -> Result<usize, Errno> {
-        reservation(memory::op::POPULATE_PHYSMAP, gfns)
+    fn populate_physmap(&self, extents: Extents<'_>) -> Result<usize, Errno> {
+        reservation(memory::op::POPULATE_PHYSMAP, extents)
     }
 
     fn current_reservation(&self) -> Result<u64, Errno> {
@@ -210,7 +210,8 @@ impl Hypervisor for Native {
     }
 
     fn poll(&self, ports: &[EvtchnPort], deadline_ns: Option<u64>) -> Result<(), Errno> {
-        // A port is a u32 and nothing else, so the list is one that Xen understands; it only reads it.
+        // A port is a u32 and nothing else, so the list is one that Xen understands; it only reads
+        // it.
         let mut argument = SchedPoll {
             ports: ports.as_ptr().cast_mut().cast(),
             nr_ports: ports.len() as u32,
@@ -231,6 +232,11 @@ impl Hypervisor for Native {
     fn stop_timer(&self) -> Result<(), Errno> {
         // SAFETY: takes no argument; vCPU 0 is the one that runs.
         unsafe { raw(Number::VcpuOp, [vcpu::op::STOP_SINGLESHOT_TIMER, 0, 0, 0, 0]).map(|_| ()) }
+    }
+
+    fn has_vcpu(&self, number: u32) -> bool {
+        // SAFETY: takes no argument.
+        unsafe { raw(Number::VcpuOp, [vcpu::op::IS_UP, number.into(), 0, 0, 0]).is_ok() }
     }
 
     fn suspend(&self) -> Result<Resumed, Errno> {
