@@ -64,7 +64,6 @@ pub use embassy_futures::select::{
     Either, Either3, Either4, Select, Select3, Select4, SelectArray, SelectSlice, select,
     select_array, select_slice, select3, select4,
 };
-pub use embassy_futures::yield_now;
 
 #[cfg(xenios_kernel)]
 pub(crate) use kernel::{engage, run, wait_for_console};
@@ -117,6 +116,16 @@ where
     F::Output: Send + 'static,
 {
     global().spawn(Name::Given(name.into()), future)
+}
+
+/// Lets all others that are queued have their turn.
+///
+/// # Cancellation
+/// Safe.
+pub async fn yield_now() {
+    // An app that does this has a run loop to yield to.
+    let _: &Executor = global();
+    embassy_futures::yield_now().await;
 }
 
 /// Says in the task list what the current task waits for, while `future` is not ready. Of several

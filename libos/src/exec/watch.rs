@@ -26,8 +26,10 @@ const CLOSE_POLLS: usize = 1024;
 /// one microseconds.
 const CHEAP_NS: u64 = 500;
 
-/// Between two warnings there is at least this time.
-const WARNING_GAP: Duration = Duration::from_secs(1);
+/// So many warnings at the most ...
+const WARNINGS: u32 = 5;
+/// ... in so long a time.
+const WARNINGS_IN: Duration = Duration::from_secs(1);
 
 /// A task that ran too long.
 pub struct SlowPoll {
@@ -55,13 +57,15 @@ pub(super) struct Watch {
     cheap: bool,
     /// Polls that are still to be timed one by one.
     close_polls: usize,
-    warned: Option<Instant>,
+    /// Since when warnings are counted.
+    since: Option<Instant>,
+    said: u32,
     unsaid: u32,
 }
 
 impl Watch {
     pub(super) const fn new() -> Self {
-        Self { cheap: false, close_polls: 0, warned: None, unsaid: 0 }
+        Self { cheap: false, close_polls: 0, since: None, said: 0, unsaid: 0 }
     }
 
     /// Finds out what a reading costs: the least of three, as any one may have been interrupted.
@@ -90,7 +94,7 @@ impl Watch {
         }
     }
 
-    /// A poll was slow: says so, unless something was said a moment ago.
+    /// A poll was slow: says so, unless enough was said a moment ago.
     pub(super) fn poll_was_slow(
         &mut self,
         now: Instant,
@@ -98,15 +102,17 @@ impl Watch {
         name: Option<Name>,
         machine: &impl Machine,
     ) {
-        if self.warned.is_some_and(|warned| now - warned < WARNING_GAP) {
+        if self.since.is_none_or(|since| now - since >= WARNINGS_IN) {
+            self.since = Some(now);
+            self.said = 0;
+        }
+        let Some(name) = name.filter(|_| self.said < WARNINGS) else {
             self.unsaid = self.unsaid.saturating_add(1);
             return;
-        }
-        if let Some(name) = name {
-            let took = Duration::from_nanos(took_ns);
-            machine.warn(&SlowPoll { name, took, unsaid: self.unsaid });
-            self.warned = Some(now);
-            self.unsaid = 0;
-        }
+        };
+        let took = Duration::from_nanos(took_ns);
+        machine.warn(&SlowPoll { name, took, unsaid: self.unsaid });
+        self.said += 1;
+        self.unsaid = 0;
     }
 }

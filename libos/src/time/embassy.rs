@@ -105,7 +105,8 @@ impl Queue {
         if let Some((key, _)) = inner.timer.take() {
             timers.cancel(key);
         }
-        let due: Vec<_> = inner.entries.extract_if(.., |(at, _)| *at <= now).collect();
+        let mut due: Vec<_> = inner.entries.extract_if(.., |(at, _)| *at <= now).collect();
+        due.sort_by_key(|(at, _)| *at);
         let next = inner.entries.iter().map(|(at, _)| *at).min();
         if let Some(next) = next {
             self.arm(&mut inner, timers, next);

@@ -31,12 +31,16 @@ async fn show(console: libos::console::Console) -> Result<(), String> {
         .detach();
     }
     let ten = Duration::from_millis(10);
+    let mut best = Duration::MAX;
     for _ in 0..10 {
         let start = Instant::now();
         sleep(ten).await;
         let took = start.elapsed();
-        check!(took >= ten && took < 20 * ten, "10 ms took {took:?} beside spinners");
+        check!(took >= ten && took < 300 * ten, "10 ms took {took:?} beside spinners");
+        best = best.min(took);
     }
+    // All but the best may have met with a machine under load.
+    check!(best < 2 * ten, "10 ms took {best:?} at best beside spinners");
     // The backend's events come through: what does not fit is taken while the spinners spin.
     let text = spawn(async move {
         let line = [b'.'; 79];

@@ -17,8 +17,9 @@ use libos::time::{Duration, Elapsed, Instant, Ticker, sleep, timeout};
 
 libos::entry!(main);
 
-/// How late a timer may be: an emulated machine under load is slow.
-const LATE: Duration = Duration::from_millis(500);
+/// How late a timer may be: on an emulated machine under load Xen's time jumps by a second at
+/// times.
+const LATE: Duration = Duration::from_secs(3);
 
 async fn main(_: libos::Env) {
     kernels::conclude(show().await);
@@ -78,7 +79,7 @@ async fn limits() -> Result<(), String> {
     let took = start.elapsed();
     check!(took >= ms(30) && took < LATE, "a limit of 30 ms took {took:?}");
     check!(timeout(LATE, sleep(ms(1))).await == Ok(()), "limited too soon");
-    let first = libos::exec::select(sleep(ms(900)), sleep(ms(3))).await;
+    let first = libos::exec::select(sleep(20 * LATE), sleep(ms(3))).await;
     check!(matches!(first, Either::Second(())), "the later sleep won");
     Ok(())
 }
@@ -96,10 +97,9 @@ async fn ticks() -> Result<(), String> {
     }
     // Missed ticks come as one.
     sleep(ms(62)).await;
-    ticker.tick().await;
-    let start = Instant::now();
+    let missed = ticker.tick().await;
     let next = ticker.tick().await;
-    check!(next > start, "a second tick for what was missed");
+    check!(next - missed >= ms(55), "a tick for {next} after the missed one for {missed}");
     Ok(())
 }
 
