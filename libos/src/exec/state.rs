@@ -6,8 +6,8 @@
 //!            ▲                                   ▲
 //!   queue    first                               last
 //!
-//!   Links are numbers of slots, in both directions: to be queued takes no memory, and a task leaves
-//!   the queue from anywhere at the same cost.
+//!   Links are numbers of slots, in both directions: to be queued takes no memory, and a task
+//!   leaves the queue from anywhere at the same cost.
 //! ```
 //!
 //! Plain data, behind one lock in [`super::Executor`]. Nothing here calls code of a task: whatever

@@ -92,7 +92,7 @@ async fn ticks() -> Result<(), String> {
         let tick = ticker.tick().await;
         check!(tick > last && tick <= Instant::now(), "a tick for {tick} after {last}");
         let steps = (tick - first).as_nanos() as u64;
-        check!(steps % 5_000_000 == 0, "{steps} ns are off the grid");
+        check!(steps.is_multiple_of(5_000_000), "{steps} ns are off the grid");
         last = tick;
     }
     // Missed ticks come as one.
