@@ -1,13 +1,16 @@
 //! The domain's side of Xen: event channels, timer, xenstore. Set up when something first waits, and
 //! put together again in a new domain.
 
-use crate::time::{Instant, clock};
-use crate::{console, heap, platform, rng};
+use crate::exec::waiting;
+use crate::time::{self, Instant, clock};
+use crate::{console, exec, heap, platform, rng};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use spin::{Mutex, Once};
 use xen::evtchn::{Channel, Events, Interface};
+use xen::gnttab::{Foreign, Grants, TableCounters, Version};
 use xen::page::SharedPage;
+use xen::window::{Sizes, Window};
 use xen::xenstore::{Doorbell, Xenstore};
 use xen::{Hypervisor as _, Native, attach};
 use xen_abi::event::{EvtchnPort, Priority, Virq};
@@ -24,6 +27,7 @@ const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 pub(crate) struct Guest {
     events: Events<Native>,
     store: Option<Store>,
+    sharing: Once<Option<Sharing>>,
     timer: Mutex<Option<Channel<Native>>>,
     /// Deadline that the timer is armed for, in nanoseconds of monotonic time; 0 if it is not.
     armed_ns: AtomicU64,
@@ -33,6 +37,12 @@ pub(crate) struct Guest {
 struct Store {
     handle: Xenstore,
     channel: Mutex<Option<Channel<Native>>>,
+}
+
+/// Memory that is shared with other domains.
+struct Sharing {
+    grants: Grants<Native>,
+    foreign: Foreign<Native>,
 }
 
 /// The domain's side of Xen; nothing on a machine without it. Set up at the first call.
@@ -51,7 +61,37 @@ impl Guest {
             handle: Xenstore::new(page, bell(port)),
             channel: Mutex::new(store_channel(&events, port)),
         });
-        Some(Self { events, store, timer: Mutex::new(None), armed_ns: AtomicU64::new(0) })
+        Some(Self {
+            events,
+            store,
+            sharing: Once::new(),
+            timer: Mutex::new(None),
+            armed_ns: AtomicU64::new(0),
+        })
+    }
+
+    /// Our pages that peers may use. The first call sets the grant table up.
+    pub(crate) fn grants(&self) -> Option<&Grants<Native>> {
+        self.sharing().map(|sharing| &sharing.grants)
+    }
+
+    /// Peers' pages that we may use.
+    pub(crate) fn foreign(&self) -> Option<&Foreign<Native>> {
+        self.sharing().map(|sharing| &sharing.foreign)
+    }
+
+    /// What is granted; nothing if nothing ever was.
+    pub(crate) fn grant_counters(&self) -> Option<TableCounters> {
+        Some(self.sharing.get()?.as_ref()?.grants.table_counters())
+    }
+
+    fn sharing(&self) -> Option<&Sharing> {
+        let start = || {
+            let sharing = Sharing::start()?;
+            exec::spawn_named("grants", reclaim(sharing.grants.clone())).detach();
+            Some(sharing)
+        };
+        self.sharing.call_once(start).as_ref()
     }
 
     /// Handles what has happened: wakes whoever waits for it.
@@ -91,6 +131,38 @@ impl Guest {
             log::error!("Xen refuses the timer: {errno}");
         }
         self.armed_ns.store(deadline_ns, Ordering::Relaxed);
+    }
+}
+
+/// Pages of other domains that can be mapped at the same time.
+const FOREIGN_SLOTS: u32 = 256;
+/// How often a page that a peer does not let go is looked at again.
+const RECLAIM_PAUSE: Duration = Duration::from_secs(1);
+
+impl Sharing {
+    fn start() -> Option<Self> {
+        let map = platform::boot_info().map(|info| &info.memory_map[..]).unwrap_or_default();
+        let grant_frames = told(Native.grant_frames())?.limit;
+        let sizes = Sizes { grant_frames, foreign_slots: FOREIGN_SLOTS };
+        let window = told(Window::new(map, sizes, arch::cpu::physical_address_bits()))?;
+        let grants = told(Grants::new(Native, &window, Version::One))?;
+        Some(Self { grants, foreign: Foreign::new(Native, &window) })
+    }
+}
+
+/// The value, or a line in the log about why there is none.
+fn told<T, E: core::fmt::Display>(result: Result<T, E>) -> Option<T> {
+    let say = |error: &E| log::error!("no memory can be shared with other domains: {error}");
+    result.inspect_err(say).ok()
+}
+
+/// Takes pages back that a peer still used when we were done with them.
+async fn reclaim(grants: Grants<Native>) {
+    loop {
+        waiting("a page that a peer keeps", grants.quarantined()).await;
+        while grants.reclaim() > 0 {
+            time::sleep(RECLAIM_PAUSE).await;
+        }
     }
 }
 
@@ -140,7 +212,8 @@ pub(crate) fn set_grace(grace: Duration) {
 
 /// Pages of other domains that are mapped.
 pub(crate) fn foreign_pages() -> usize {
-    0
+    let sharing = get().and_then(|guest| guest.sharing.get()?.as_ref());
+    sharing.map_or(0, |sharing| sharing.foreign.mapped() as usize)
 }
 
 /// After a suspend that left the domain as it was: the timer is to be set again.
@@ -163,6 +236,12 @@ pub(crate) fn resume() {
     guest.events.resume();
     set_callback();
     *guest.timer.lock() = None;
+    if let Some(Some(sharing)) = guest.sharing.get() {
+        if let Err(error) = sharing.grants.resume() {
+            log::error!("grants after a resume: {error}");
+        }
+        sharing.foreign.resume();
+    }
     rearm();
     console::attach(platform::console_ring());
     console::connect(&guest.events);

@@ -68,11 +68,12 @@ pub const TESTS: &[Test] = &[
     life("life-save", life::save_restore),
     Test {
         cmdline: life::LOAD_LINE,
+        memory_mib: 8,
         limit: Duration::from_secs(240),
         ..life("life-save-rounds", life::save_restore_rounds)
     },
-    life("life-checkpoint", life::checkpoint),
-    life("life-migrate", life::migrate),
+    Test { expect: Expect::Driven, ..life("life-checkpoint", life::checkpoint) },
+    Test { expect: Expect::Driven, ..life("life-migrate", life::migrate) },
     life("life-pause", life::pause),
     Test { memory_mib: 64, ..life("life-balloon", life::balloon) },
     life("life-balloon-far", life::balloon_too_far),
@@ -82,6 +83,13 @@ pub const TESTS: &[Test] = &[
         ..life("life-populate-on-demand", life::shutdown)
     },
     life("life-store-stopped", life::store_stopped),
+    // Grants, by both layouts of the table.
+    grants("grants", "grants", "--version 1 --frames 4", &["max_grant_frames = 4"]),
+    grants("grants-v2", "grants", "--version 2 --frames 10", GRANTS_V2),
+    grants("grant-copy", "grant-copy", "--version 1", &[]),
+    grants("grant-copy-v2", "grant-copy", "--version 2", GRANTS_V2),
+    grants("foreign-map", "foreign-map", "--version 1", &[]),
+    grants("foreign-map-v2", "foreign-map", "--version 2", GRANTS_V2),
     // What must not be survived.
     crash("write-text", &["write of text", "backtrace:"]),
     crash("write-rodata", &["write of rodata"]),
@@ -114,6 +122,19 @@ const fn life(name: &'static str, drive: Drive) -> Test {
     let limit = Duration::from_secs(60);
     Test { kernel: "life", drive: Some(drive), limit, ..Test::new(name) }
 }
+
+/// A kernel about grants, with lines of the domain's configuration.
+const fn grants(
+    name: &'static str,
+    kernel: &'static str,
+    cmdline: &'static str,
+    config: &'static [&'static str],
+) -> Test {
+    Test { kernel, cmdline, config, ..Test::new(name) }
+}
+
+/// More than eight frames, so that there are two frames of status words.
+const GRANTS_V2: &[&str] = &["max_grant_version = 2", "max_grant_frames = 10"];
 
 /// The same kernel in domains of different sizes.
 const fn memory(name: &'static str, memory_mib: u32, cmdline: &'static str) -> Test {

@@ -77,6 +77,12 @@ fn events() {
     let events = guest.events().counters();
     let interface = if events.fifo { "FIFO" } else { "two-level" };
     println!("sysrq: {} event channels, {interface}", events.open);
+    if let Some(grants) = guest.grant_counters() {
+        println!(
+            "sysrq: {} grants in use, {} set aside, {} leaked; {} of {} frames",
+            grants.in_use, grants.quarantined, grants.leaked, grants.frames, grants.frames_limit
+        );
+    }
     if let Some(request) = guest::store().and_then(|store| store.oldest_request()) {
         println!("sysrq: xenstore owes an answer: {request}");
     }

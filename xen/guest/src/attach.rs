@@ -2,7 +2,8 @@
 
 use crate::Hypervisor;
 use crate::console::Ring;
-use crate::page::{PageError, SharedPage, window_gfn};
+use crate::page::{PageError, SharedPage};
+use crate::window;
 use core::fmt;
 use xen_abi::Errno;
 use xen_abi::event::EvtchnPort;
@@ -32,7 +33,7 @@ pub fn shared_info(
     xen: &impl Hypervisor,
     memory_map: &[MemoryMapEntry],
 ) -> Result<SharedPage, AttachError> {
-    let gfn = window_gfn(memory_map);
+    let gfn = window::first_gfn(memory_map);
     xen.add_to_physmap(map_space::SHARED_INFO, 0, gfn).map_err(AttachError::Xen)?;
     SharedPage::outside_ram(gfn, memory_map).map_err(AttachError::Page)
 }
