@@ -23,6 +23,7 @@ pub mod hypercall;
 pub mod page;
 #[cfg(not(xenios_kernel))]
 pub mod testing;
+pub mod xenbus;
 pub mod xenstore;
 
 pub use hypercall::Hypervisor;

@@ -1,4 +1,5 @@
-//! The client of xenstore, the tree of small texts by which the domains of a machine find each other.
+//! The client of xenstore, the tree of small texts by which the domains of a machine find each
+//! other.
 //!
 //! ```text
 //!   tasks ── Xenstore, Nodes ── Watch ── Transaction        async, cheap to clone

@@ -1,15 +1,17 @@
-//! A xenstore for tests: a tree with permissions, quotas, watches and transactions, and a server that
-//! speaks the wire protocol on the bytes of the ring page.
+//! A xenstore for tests: a tree with permissions, quotas, watches and transactions, and a server
+//! that speaks the wire protocol on the bytes of the ring page.
 //!
 //! ```text
 //!   client under test ── SharedPage ── StoreServer ──┐
 //!   client under test ── SharedPage ── StoreServer ──┴── FakeStore ── the test itself, as dom0
 //! ```
 
+mod guest;
 mod requests;
 mod server;
 mod tree;
 
+pub use guest::Guest;
 pub use server::StoreServer;
 pub use tree::Quota;
 
@@ -123,8 +125,8 @@ impl FakeStore {
         StoreServer::new(self.clone(), key, page)
     }
 
-    /// Makes a device as libxl does: both ends Initialising, each readable by the other. The paths of the
-    /// frontend and of the backend.
+    /// Makes a device as libxl does: both ends Initialising, each readable by the other. The paths
+    /// of the frontend and of the backend.
     pub fn add_device(&self, class: &str, id: u32, front: DomId, back: DomId) -> (String, String) {
         let front_path = format!("{}/device/{class}/{id}", home(front));
         let back_path = format!("{}/backend/{class}/{}/{id}", home(back), front.0);

@@ -88,7 +88,8 @@ impl View<'_> {
         }
     }
 
-    /// Checks that the node may be written, or created below its nearest ancestor, which is returned.
+    /// Checks that the node may be written, or created below its nearest ancestor, which is
+    /// returned.
     fn writable(&mut self, path: &str) -> Result<String, ErrorName> {
         self.seen.insert(path.into());
         let mut at = path;
@@ -136,8 +137,8 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Creates the node and its parents, with the permissions of the nearest ancestor but owned by the
-    /// domain; whether it was missing.
+    /// Creates the node and its parents, with the permissions of the nearest ancestor but owned by
+    /// the domain; whether it was missing.
     fn create(&mut self, path: &str) -> Result<bool, ErrorName> {
         let ancestor = self.writable(path)?;
         if ancestor == path {

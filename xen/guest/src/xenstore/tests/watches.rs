@@ -114,12 +114,12 @@ fn events_of_others_are_ignored() {
         let payload = [path.as_bytes(), b"\0", token.as_bytes(), b"\0"].concat();
         lab.server.borrow_mut().inject(&super::hostile::message(15, 0, 0, &payload));
     }
-    lab.busy.set(true);
+    lab.poke();
     assert_eq!(drain(&lab, &mut watch), [""; 0]);
     // A path that the watch does not cover is told as the watch's own.
     let payload = b"/elsewhere\x001\0extra\0";
     lab.server.borrow_mut().inject(&super::hostile::message(15, 0, 0, payload));
-    lab.busy.set(true);
+    lab.poke();
     assert_eq!(drain(&lab, &mut watch), ["data"]);
     assert_eq!(lab.store.check(), Ok(()));
 }
