@@ -1,4 +1,5 @@
-//! The pages that every domain has: shared info and the console ring, found and mapped.
+//! The pages that every domain has: shared info and the rings of console and xenstore, found and
+//! mapped.
 
 use crate::Hypervisor;
 use crate::console::Ring;
@@ -45,11 +46,30 @@ pub fn console(
     xen: &impl Hypervisor,
     memory_map: &[MemoryMapEntry],
 ) -> Result<Option<(Ring, EvtchnPort)>, AttachError> {
-    let gfn = xen.hvm_param(Param::ConsolePfn).map_err(AttachError::Xen)?;
-    let port = xen.hvm_param(Param::ConsoleEvtchn).map_err(AttachError::Xen)?;
+    let found = ring_page(xen, memory_map, Param::ConsolePfn, Param::ConsoleEvtchn)?;
+    Ok(found.map(|(page, port)| (Ring::new(page), port)))
+}
+
+/// The page of the xenstore ring and its port, or nothing if the toolstack gave this domain no
+/// store. Both may be others after a resume.
+pub fn xenstore(
+    xen: &impl Hypervisor,
+    memory_map: &[MemoryMapEntry],
+) -> Result<Option<(SharedPage, EvtchnPort)>, AttachError> {
+    ring_page(xen, memory_map, Param::StorePfn, Param::StoreEvtchn)
+}
+
+fn ring_page(
+    xen: &impl Hypervisor,
+    memory_map: &[MemoryMapEntry],
+    pfn: Param,
+    evtchn: Param,
+) -> Result<Option<(SharedPage, EvtchnPort)>, AttachError> {
+    let gfn = xen.hvm_param(pfn).map_err(AttachError::Xen)?;
+    let port = xen.hvm_param(evtchn).map_err(AttachError::Xen)?;
     if gfn == 0 || port == 0 {
         return Ok(None);
     }
     let page = SharedPage::outside_ram(gfn, memory_map).map_err(AttachError::Page)?;
-    Ok(Some((Ring::new(page), EvtchnPort(port as u32))))
+    Ok(Some((page, EvtchnPort(port as u32))))
 }

@@ -6,7 +6,7 @@
 //!                    │  lock; wakers are called when it is released
 //!                   Link            fresh start, broken ring, resume
 //!              ┌─────┴──────┐
-//!          Protocol        Ring     messages in, bytes out │ bytes in a page that the store writes too
+//!          Protocol        Ring     messages in, bytes out │ bytes in a page both sides write
 //!     requests, watches
 //! ```
 //!
