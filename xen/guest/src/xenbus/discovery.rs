@@ -13,7 +13,7 @@ use xen_abi::xs_wire::decimal;
 pub const DEVICES_MAX: usize = 256;
 
 /// A device of a class.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
     /// The domain that uses it; [`DomId::SELF`] for a device of our own.
     pub frontend: DomId,
@@ -106,8 +106,6 @@ impl Discovery {
                 }
             }
         }
-        places.sort_unstable();
-        places.dedup();
         Ok(places)
     }
 

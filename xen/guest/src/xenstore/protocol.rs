@@ -288,9 +288,10 @@ impl Protocol {
         self.epoch.0 = self.epoch.0.wrapping_add(1);
         self.sending = None;
         self.resetting = false;
-        let flights = self.flights.iter_mut().filter_map(Option::take);
-        let mut requests: Vec<Request> = flights.map(|flight| flight.request).collect();
-        requests.sort_unstable_by_key(|request| request.ticket);
+        let mut requests = Vec::new();
+        while let Some(flight) = self.oldest_flight().and_then(|at| self.flights[at].take()) {
+            requests.push(flight.request);
+        }
         requests.extend(core::mem::take(&mut self.waiting));
         for request in requests {
             match request.fate() {
@@ -353,9 +354,14 @@ impl Protocol {
 
     /// The request that has waited longest.
     pub fn oldest(&self) -> Option<OutstandingRequest> {
-        let flying = self.flights.iter().flatten().map(|flight| &flight.request);
-        let oldest = flying.min_by_key(|request| request.ticket).or(self.waiting.front());
+        let flight = self.oldest_flight().and_then(|at| self.flights[at].as_ref());
+        let oldest = flight.map(|flight| &flight.request).or(self.waiting.front());
         oldest.map(Request::describe)
+    }
+
+    fn oldest_flight(&self) -> Option<usize> {
+        let ticket = |at: &usize| self.flights[*at].as_ref().map(|flight| flight.request.ticket);
+        (0..IN_FLIGHT_MAX).filter(|at| ticket(at).is_some()).min_by_key(ticket)
     }
 }
 

@@ -22,7 +22,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use spin::Mutex;
-use tree::{Node, Nodes, View, is_within};
+use tree::{Changed, Node, Nodes, View, is_within};
 use xen_abi::DomId;
 use xen_abi::xs_wire::{Access, ErrorName, Permission};
 
@@ -40,7 +40,7 @@ struct Transaction {
     origin: Nodes,
     nodes: Nodes,
     seen: BTreeSet<String>,
-    changed: Vec<String>,
+    changed: Vec<Changed>,
 }
 
 /// What the store keeps for each ring.
@@ -286,11 +286,16 @@ impl World {
         Ok(())
     }
 
-    fn fire(&mut self, changed: &[String]) {
+    fn fire(&mut self, changed: &[Changed]) {
         for connection in self.connections.values_mut() {
             for watch in &connection.watches {
-                for path in changed.iter().filter(|path| is_within(path, &watch.path)) {
-                    connection.events.push_back(event(&path[watch.hidden..], &watch.token));
+                let told = |changed: &&Changed| match changed.exact {
+                    true => changed.path == watch.path,
+                    false => is_within(&changed.path, &watch.path),
+                };
+                for changed in changed.iter().filter(told) {
+                    let path = &changed.path[watch.hidden..];
+                    connection.events.push_back(event(path, &watch.token));
                 }
             }
         }

@@ -35,6 +35,13 @@ pub(super) struct Node {
     pub generation: u64,
 }
 
+/// A change that watches may be told of.
+pub(super) struct Changed {
+    pub path: String,
+    /// Whether only watches of this very node are.
+    pub exact: bool,
+}
+
 /// All nodes by their absolute path; the root is "/".
 pub(super) type Nodes = BTreeMap<String, Node>;
 
@@ -47,7 +54,7 @@ pub(super) struct View<'a> {
     /// Paths that the request depends on.
     pub seen: &'a mut BTreeSet<String>,
     /// Paths that it changed.
-    pub changed: &'a mut Vec<String>,
+    pub changed: &'a mut Vec<Changed>,
 }
 
 pub(super) fn parent(path: &str) -> &str {
@@ -126,13 +133,13 @@ impl View<'_> {
             node.value = value.into();
             node.generation = generation;
         }
-        self.changed.push(path.into());
+        self.changed.push(Changed { path: path.into(), exact: false });
         Ok(())
     }
 
     pub fn mkdir(&mut self, path: &str) -> Result<(), ErrorName> {
         if self.create(path)? {
-            self.changed.push(path.into());
+            self.changed.push(Changed { path: path.into(), exact: false });
         }
         Ok(())
     }
@@ -179,10 +186,12 @@ impl View<'_> {
         }
         let gone: Vec<String> =
             self.nodes.keys().filter(|key| is_within(key, path)).cloned().collect();
-        for path in gone {
-            self.nodes.remove(&path);
-            self.seen.insert(path.clone());
-            self.changed.push(path);
+        for gone in gone {
+            self.nodes.remove(&gone);
+            self.seen.insert(gone.clone());
+            // One event for the node that is removed; those below it concern their own watches alone.
+            let below = gone != path;
+            self.changed.push(Changed { path: gone, exact: below });
         }
         self.touch(parent(path));
         Ok(())
@@ -214,7 +223,7 @@ impl View<'_> {
         }
         node.permissions = permissions;
         node.generation = generation;
-        self.changed.push(path.into());
+        self.changed.push(Changed { path: path.into(), exact: false });
         Ok(())
     }
 

@@ -29,9 +29,11 @@ fn a_watch_fires_at_once_and_then_at_changes() {
         assert_eq!(watch.next().await.unwrap(), "data");
         lab.store.write("data/x/y", b"1").await.unwrap();
         assert_eq!(watch.next().await.unwrap(), "data/x/y");
+        let mut below = lab.store.watch("data/x/y").await.unwrap();
+        assert_eq!(below.next().await.unwrap(), "data/x/y");
         lab.store.rm("data/x").await.unwrap();
         assert_eq!(watch.next().await.unwrap(), "data/x");
-        assert_eq!(watch.next().await.unwrap(), "data/x/y");
+        assert_eq!(below.next().await.unwrap(), "data/x/y");
     });
 }
 
