@@ -169,7 +169,7 @@ async fn reclaim(grants: Grants<Native>) {
 /// The store's page and port.
 fn store_ring() -> Option<(SharedPage, EvtchnPort)> {
     let info = platform::boot_info()?;
-    attach::store(&Native, &info.memory_map).unwrap_or_else(|error| {
+    attach::xenstore(&Native, &info.memory_map).unwrap_or_else(|error| {
         log::error!("xenstore ring: {error}");
         None
     })
