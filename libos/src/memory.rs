@@ -63,6 +63,12 @@ pub(crate) fn start(info: &BootInfo) {
     }
 }
 
+/// Pages that the domain has.
+pub(crate) fn pages(info: &BootInfo) -> u64 {
+    let map_pages = ram_bytes(&info.memory_map) / PAGE_BYTES;
+    BALLOON.lock().as_ref().map_or(map_pages, Balloon::pages)
+}
+
 /// Goes towards a number of pages.
 pub(crate) fn follow(info: &BootInfo, target_pages: u64) -> Outcome {
     let map_pages = ram_bytes(&info.memory_map) / PAGE_BYTES;

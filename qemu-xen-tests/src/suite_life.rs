@@ -242,7 +242,7 @@ pub fn balloon_too_far(lab: &Lab, domain: &Domain) -> Result<()> {
     wait(lab, domain, "ready")?;
     let id = xl(lab, domain, "xl domid NAME")?;
     let path = format!("/local/domain/{}/memory/target", id.trim());
-    lab.sh_ok(&format!("xenstore-write {path} 1024"), XL_LIMIT).map_err(text)?;
+    lab.sh_ok(&format!("xenstore-write {path} 64"), XL_LIMIT).map_err(text)?;
     wait(lab, domain, "cannot give")?;
     wait_for_ticks(lab, domain, 3)?;
     end(lab, domain)
