@@ -49,6 +49,7 @@ it, and 130 after Ctrl-C. Addresses in a crash report are shown with the functio
     #[command(after_help = "Examples:
   cargo xenios bench boot              size, least memory, and times of a start
   cargo xenios bench boot --app dns --repeat 20
+  cargo xenios bench executor          tasks and timers, on the host and in a guest
   cargo xenios bench heap              the heap with its checks, and the bare allocator below it")]
     Bench(Bench),
     /// Build the documentation
@@ -207,6 +208,8 @@ pub struct Bench {
 pub enum BenchWhat {
     /// A guest's start
     Boot,
+    /// Tasks and timers.
+    Executor,
     /// Allocating and freeing
     Heap,
 }

@@ -10,14 +10,11 @@ pub const fn of_word(word: u64) -> u64 {
 }
 
 /// Replaces the canary. Inlined: the function that calls it must never return, and none of its
-/// callers either, for they would find their frames' canaries damaged.
-///
-/// # Safety
-/// No function that is active returns.
+/// callers either. One that did would find its frame's canary damaged, and end the domain.
 #[cfg(xenios_kernel)]
 #[inline(always)]
-pub unsafe fn replace(canary: u64) {
+pub fn replace(canary: u64) {
     // SAFETY: boot has set up fs with a block of at least 0x30 bytes (start.S: boot_thread_block),
-    // whose word at 0x28 is the canary; the caller vouches for the rest.
+    // whose word at 0x28 is the canary and nothing else.
     unsafe { core::arch::asm!("mov fs:[0x28], {}", in(reg) canary, options(nostack)) };
 }

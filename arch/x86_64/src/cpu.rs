@@ -158,6 +158,11 @@ pub fn leaf(number: u32, sub: u32) -> Leaf {
     Leaf { eax, ebx, ecx, edx }
 }
 
+/// Width of a guest-physical address in bits (36 when the CPU does not say).
+pub fn physical_address_bits() -> u32 {
+    if leaf(0x8000_0000, 0).eax >= 0x8000_0008 { leaf(0x8000_0008, 0).eax & 0xff } else { 36 }
+}
+
 /// The 12 bytes of a CPUID signature given by three registers, in the order of the text.
 pub fn vendor_bytes(first: u32, second: u32, third: u32) -> [u8; 12] {
     let mut text = [0; 12];

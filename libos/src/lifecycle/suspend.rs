@@ -1,4 +1,5 @@
-//! Suspend and resume: the domain is taken apart, stops, and is put together again, perhaps elsewhere.
+//! Suspend and resume: the domain is taken apart, stops, and is put together again, perhaps
+//! elsewhere.
 //!
 //! ```text
 //!   control/shutdown = "suspend"
@@ -6,20 +7,21 @@
 //!        ▼
 //!   between two rounds, no task is being polled:
 //!     1. the app's functions for "before"          4. SHUTDOWN_suspend: save, migrate …
-//!     2. no foreign page may be mapped             5. in a new domain: shared info, event channels,
+//!     2. no foreign page may be mapped             5. in a new domain: shared info, events,
 //!     3. the console is flushed, the timer           grants, clock, console, xenstore, upcall
 //!        disarmed                                 6. generator, heap key and canary made anew
 //!                                                 7. the app's functions for "after"
 //! ```
 //!
-//! A suspend that was cancelled, and a checkpoint (`xl save -c`), come back in the same domain: steps 5
-//! and 6 are left out, all is as it was. The drivers' channels are closed by step 5; that is how they
-//! learn that they have to connect again.
+//! A suspend that was cancelled, and a checkpoint (`xl save -c`), come back in the same domain:
+//! steps 5 and 6 are left out, all is as it was. The drivers' channels are closed by step 5; that
+//! is how they learn that they have to connect again.
 //!
 //! Source: Xen: sched.h, SHUTDOWN_suspend; docs/misc/xenstore-paths.
 
 use super::hooks::Hooks;
-use crate::{console, guest};
+use crate::{exec, guest, platform};
+use arch::cpu::Features;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use xen::hypercall::Resumed;
@@ -41,19 +43,31 @@ pub(crate) fn request() {
     REQUESTED.store(true, Ordering::Relaxed);
 }
 
+/// Whether the run loop is to suspend before it goes on.
+pub(crate) fn is_requested() -> bool {
+    REQUESTED.load(Ordering::Relaxed)
+}
+
+/// A stack canary for the new domain.
+pub(crate) fn new_canary() -> u64 {
+    let features = platform::boot_info().map_or(Features::empty(), |info| info.features);
+    arch::canary::of_word(arch::entropy::word(features).0)
+}
+
 /// Suspends if it was asked for; whether the domain is a new one. Called between two rounds.
 pub(crate) fn if_requested() -> bool {
     if !REQUESTED.swap(false, Ordering::Relaxed) {
         return false;
     }
-    if let Some(mapped) = guest::foreign_pages().filter(|pages| *pages > 0) {
+    let mapped = guest::foreign_pages();
+    if mapped > 0 {
         // Xen would refuse to save such a domain, after it has stopped.
         log::error!("no suspend: {mapped} pages of other domains are mapped");
         return false;
     }
     BEFORE.call();
     log::info!("suspending");
-    console::wait(CONSOLE_PATIENCE);
+    exec::wait_for_console(CONSOLE_PATIENCE);
     let is_new = suspend();
     AFTER.call();
     is_new

@@ -38,6 +38,11 @@ impl Queue {
         self.capacity() - self.len
     }
 
+    /// Bytes that wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.len
+    }
+
     /// Whether nothing waits to be written.
     pub fn is_empty(&self) -> bool {
         self.len == 0 && self.lost == 0
