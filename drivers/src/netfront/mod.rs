@@ -1,0 +1,6 @@
+//! The network frontend.
+
+pub mod offload;
+pub mod proto;
+#[cfg(test)]
+mod testing;
