@@ -1,5 +1,5 @@
-//! The end that no one wants: a fault, a panic, a damaged heap. Told in words, with registers and the
-//! way there, then `SHUTDOWN_crash`.
+//! The end that no one wants: a fault, a panic, a damaged heap. Told in words, with registers and
+//! the way there, then `SHUTDOWN_crash`.
 //!
 //! ```text
 //!   panic ─────────────┐
@@ -117,6 +117,5 @@ fn frames(addresses: impl Iterator<Item = u64>) {
 }
 
 fn end() -> ! {
-    crate::exec::wait_for_console();
-    platform::shut_down(ShutdownReason::Crash)
+    crate::start::end(ShutdownReason::Crash)
 }

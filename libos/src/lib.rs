@@ -22,23 +22,25 @@ pub mod boot_line;
 pub mod console;
 #[cfg(xenios_kernel)]
 mod crash;
-#[cfg(xenios_kernel)]
-mod exec;
+pub mod exec;
 #[allow(unsafe_code, reason = "an allocator deals in raw memory")]
 pub mod heap;
 mod logger;
 pub mod memory;
 #[cfg(xenios_kernel)]
 mod platform;
+pub mod rng;
 #[cfg(xenios_kernel)]
 #[doc(hidden)]
 pub mod start;
+pub mod sync;
 pub mod time;
 
 #[cfg(xenios_kernel)]
 pub use app::{Env, Error, Outcome, Status};
 #[doc(hidden)]
 pub use boot;
+pub use exec::{JoinHandle, spawn, spawn_named};
 pub use log;
 
 /// Says how an app is built, where it is built as if it were a program of the host's.

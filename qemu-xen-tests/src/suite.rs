@@ -31,6 +31,15 @@ pub const TESTS: &[Test] = &[
         limit: Duration::from_secs(60),
         ..Test::new("console-echo")
     },
+    // Tasks, timers, randomness.
+    Test { memory_mib: 64, ..Test::new("tasks") },
+    Test::new("timers"),
+    Test {
+        check: Some(slow_poll_is_named),
+        limit: Duration::from_secs(60),
+        ..Test::new("fairness")
+    },
+    Test { boots: 2, check: Some(words_differ), ..Test::new("rng") },
     // What must not be survived.
     crash("write-text", &["write of text", "backtrace:"]),
     crash("write-rodata", &["write of rodata"]),
@@ -101,13 +110,32 @@ fn ramdisk() -> Vec<u8> {
 }
 
 fn canaries_differ(logs: &[RunLog]) -> Result<(), String> {
-    let canaries: Vec<&str> = logs
-        .iter()
-        .filter_map(|log| log.console.lines().find(|l| l.starts_with("canary ")))
-        .collect();
-    match canaries[..] {
+    lines_differ(logs, "canary ")
+}
+
+fn words_differ(logs: &[RunLog]) -> Result<(), String> {
+    lines_differ(logs, "word ")
+}
+
+/// Two boots print different lines that begin like this.
+fn lines_differ(logs: &[RunLog], start: &str) -> Result<(), String> {
+    let lines = |log: &RunLog| log.console.lines().find(|l| l.starts_with(start)).map(String::from);
+    let lines: Vec<String> = logs.iter().filter_map(lines).collect();
+    match &lines[..] {
         [first, second] if first != second => Ok(()),
-        _ => Err(format!("two boots have the canaries {canaries:?}")),
+        _ => Err(format!("two boots have the lines {lines:?}")),
+    }
+}
+
+/// The task that did not yield is named, and no other.
+fn slow_poll_is_named(logs: &[RunLog]) -> Result<(), String> {
+    let log = logs.first().ok_or("no log")?;
+    let named = |line: &&str| line.contains("without yielding");
+    let named: Vec<&str> = log.console.lines().filter(named).collect();
+    match named[..] {
+        [] => Err("no task is named".into()),
+        _ if named.iter().all(|line| line.contains("task dawdler ran ")) => Ok(()),
+        _ => Err(format!("another task is named: {named:?}")),
     }
 }
 

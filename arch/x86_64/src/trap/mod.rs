@@ -34,8 +34,8 @@ pub(crate) use upcall::upcall_stub;
 /// The software interrupt that `__stack_chk_fail` raises.
 pub const STACK_SMASH_VECTOR: u8 = 0x29;
 
-/// The interrupt by which the hypervisor says that events are pending. It can come only while the CPU
-/// sleeps: see [`crate::idle`].
+/// The interrupt by which the hypervisor says that events are pending. It can come only while the
+/// CPU sleeps: see [`crate::idle`].
 pub const UPCALL_VECTOR: u8 = 0x20;
 
 /// One exception, ready to be reported.

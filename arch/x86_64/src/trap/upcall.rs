@@ -1,8 +1,8 @@
 //! The upcall: the interrupt that ends a sleep. Its handler acknowledges and returns, nothing more.
 //!
 //! Interrupts are on only between the `sti` and the `cli` of [`crate::idle::sleep`], so the handler
-//! interrupts no other code, and touches one byte: the hypervisor's "events are pending" flag, which
-//! would raise the interrupt again as long as it is set.
+//! interrupts no other code, and touches one byte: the hypervisor's "events are pending" flag,
+//! which would raise the interrupt again as long as it is set.
 
 use super::entry::addr_of;
 use crate::addr::VirtAddr;
