@@ -3,7 +3,7 @@
 //! A blank checksum is that of the pseudo header alone, not inverted: whoever completes it adds the rest,
 //! wherever the pseudo header was taken from.
 
-use super::headers::{Headers, Transport, half, set_half};
+use super::headers::{Headers, half, set_half};
 
 /// Adds the 16-bit words of `bytes` to a sum that is not folded yet. An odd byte is the high half of a word
 /// whose low half is 0.
@@ -42,32 +42,27 @@ fn pseudo(frame: &[u8], headers: &Headers) -> u64 {
     add(add(0, addresses), &[a, b, c, d, 0, 0, 0, headers.transport.number()])
 }
 
-/// Makes the checksum a blank one.
-pub fn fill_pseudo(frame: &mut [u8], headers: &Headers) {
-    let sum = fold(pseudo(frame, headers));
-    set_half(frame, headers.checksum_at(), sum);
+/// Completes a blank checksum: that of all from `start` on, with what its field at `field` holds. False
+/// if either is outside.
+pub fn complete_blank(frame: &mut [u8], start: usize, field: usize) -> bool {
+    let (Some(all), Some(_)) = (frame.get(start..), half(frame, field)) else { return false };
+    let sum = not_zero(!fold(add(0, all)));
+    set_half(frame, field, sum);
+    true
+}
+
+/// RFC 768: to UDP, 0 says that there is no checksum. In ones' complement it is the same as all ones, so
+/// TCP need not be told apart.
+fn not_zero(sum: u16) -> u16 {
+    if sum == 0 { 0xffff } else { sum }
 }
 
 /// Fills in the whole checksum, whatever was there before.
-pub fn complete(frame: &mut [u8], headers: &Headers) {
+pub fn fill(frame: &mut [u8], headers: &Headers) {
     set_half(frame, headers.checksum_at(), 0);
     let all = frame.get(headers.transport_at..headers.end).unwrap_or_default();
-    let sum = !fold(add(pseudo(frame, headers), all));
-    // RFC 768: 0 would say that there is no checksum.
-    let sum = if sum == 0 && headers.transport == Transport::Udp { 0xffff } else { sum };
+    let sum = not_zero(!fold(add(pseudo(frame, headers), all)));
     set_half(frame, headers.checksum_at(), sum);
-}
-
-/// Whether a received frame's checksum is right, as far as it has one: other protocols and fragments are
-/// good, and so is UDP over IPv4 without a checksum.
-pub fn is_good(frame: &[u8]) -> bool {
-    let Some(headers) = Headers::parse(frame) else { return true };
-    if headers.transport == Transport::Udp && half(frame, headers.checksum_at()) == Some(0) {
-        // RFC 8200, 8.1: over IPv6 there must be one.
-        return headers.version == super::IpVersion::V4;
-    }
-    let all = frame.get(headers.transport_at..headers.end).unwrap_or_default();
-    fold(add(pseudo(frame, &headers), all)) == 0xffff
 }
 
 /// The checksum of an IPv4 header, to be written into its checksum field, which is taken for 0.
@@ -77,9 +72,22 @@ pub(super) fn ipv4_header(header: &[u8]) -> u16 {
     !fold(add(add(0, before), after))
 }
 
+/// Whether a frame's checksum is right, as far as it has one: UDP over IPv4 need not.
+#[cfg(test)]
+pub(crate) fn is_good(frame: &[u8]) -> bool {
+    let Some(headers) = Headers::parse(frame) else { return true };
+    if headers.transport == super::Transport::Udp && half(frame, headers.checksum_at()) == Some(0) {
+        // RFC 8200, 8.1: over IPv6 there must be one.
+        return headers.version == super::IpVersion::V4;
+    }
+    let all = frame.get(headers.transport_at..headers.end).unwrap_or_default();
+    fold(add(pseudo(frame, &headers), all)) == 0xffff
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netfront::offload::Transport;
     use crate::netfront::offload::tests::{frame, tcp_v4, tcp_v6, udp_v4};
     use proptest::prelude::*;
 
@@ -104,7 +112,7 @@ mod tests {
         // 10.0.0.2:40000 to 10.0.0.1:7.
         let mut packet = udp_v4(b"hello\n");
         let headers = Headers::parse(&packet).unwrap();
-        complete(&mut packet, &headers);
+        fill(&mut packet, &headers);
         // By hand: addresses 0x0a00 0x0002 0x0a00 0x0001, protocol 17, length 14 (twice), ports 0x9c40
         // 0x0007, "he" "ll" "o\n".
         let words = [0x0a00, 2, 0x0a00, 1, 17, 14, 0x9c40, 7, 14, 0x6865, 0x6c6c, 0x6f0a];
@@ -125,12 +133,21 @@ mod tests {
         // The payload makes up for all the rest: the checksum would come out as 0.
         let mut packet = udp_v4(&[0, 0]);
         let headers = Headers::parse(&packet).unwrap();
-        complete(&mut packet, &headers);
+        fill(&mut packet, &headers);
         let sum = half(&packet, 40).unwrap();
         packet[42..44].copy_from_slice(&sum.to_be_bytes());
-        complete(&mut packet, &headers);
+        fill(&mut packet, &headers);
         assert_eq!(half(&packet, 40), Some(0xffff));
         assert!(is_good(&packet));
+    }
+
+    #[test]
+    fn a_place_outside_the_frame_is_refused() {
+        let mut packet = tcp_v4(b"x");
+        for (start, field) in [(34, 54), (34, usize::MAX), (56, 50), (usize::MAX, 50)] {
+            assert!(!complete_blank(&mut packet, start, field));
+        }
+        assert!(complete_blank(&mut packet, 55, 53), "nothing, and the last two bytes");
     }
 
     proptest! {
@@ -147,7 +164,7 @@ mod tests {
             let transport = if tcp { Transport::Tcp } else { Transport::Udp };
             let mut packet = frame(v6, transport, &payload);
             let headers = Headers::parse(&packet).unwrap();
-            complete(&mut packet, &headers);
+            fill(&mut packet, &headers);
             prop_assert!(is_good(&packet));
             // Anywhere but in the length of a UDP packet, which says what is covered.
             let at = headers.transport_at + place.index(headers.end - headers.transport_at);
@@ -164,11 +181,10 @@ mod tests {
             let mut blank = if v6 { tcp_v6(&payload) } else { tcp_v4(&payload) };
             let headers = Headers::parse(&blank).unwrap();
             let mut whole = blank.clone();
-            complete(&mut whole, &headers);
-            fill_pseudo(&mut blank, &headers);
-            // As Linux does (skb_checksum_help): the inverted sum from the transport's header on.
-            let sum = !reference(&blank[headers.transport_at..]);
-            set_half(&mut blank, headers.checksum_at(), sum);
+            fill(&mut whole, &headers);
+            let pseudo = fold(pseudo(&blank, &headers));
+            set_half(&mut blank, headers.checksum_at(), pseudo);
+            prop_assert!(complete_blank(&mut blank, headers.transport_at, headers.checksum_at()));
             prop_assert_eq!(blank, whole);
         }
     }

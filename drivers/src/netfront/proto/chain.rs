@@ -117,12 +117,14 @@ impl Chain {
         self.drop.is_some()
     }
 
-    /// Whether the packet, which is complete, is good for the stack. Counts it, and why not.
-    pub fn judge(&self, counters: &mut RxCounters) -> bool {
+    /// Whether the packet, which is complete, is good for a stack that has `room_bytes` for it. Counts
+    /// why not.
+    pub fn judge(&self, counters: &mut RxCounters, room_bytes: usize) -> bool {
         match self.drop {
             Some(Drop::Failed) => counters.failed += 1,
             Some(Drop::BadExtra) => counters.bad_extra += 1,
             None if (self.bytes as usize) < ETHERNET_HEADER_BYTES => counters.short += 1,
+            None if self.bytes as usize > room_bytes => counters.long += 1,
             None => return true,
         }
         false

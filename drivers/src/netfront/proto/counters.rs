@@ -15,10 +15,10 @@ pub struct RxCounters {
     pub failed: u64,
     /// Dropped: shorter than an Ethernet header.
     pub short: u64,
+    /// Dropped: longer than the stack takes.
+    pub long: u64,
     /// Dropped: extra info that is not known, or segmentation that makes no sense.
     pub bad_extra: u64,
-    /// Dropped: wrong checksum.
-    pub bad_checksum: u64,
 }
 
 /// Transmitted.

@@ -24,6 +24,7 @@ pub use lie::Lie;
 pub use rx::{RX_IDS, RxPacket, RxRing};
 pub use tx::{Piece, TX_HEADER_BYTES, TX_IDS, TxDone, TxError, TxRing};
 
+use xen::gnttab::GrantedPage;
 use xen::page::SharedPage;
 use xen_abi::gnttab::GrantRef;
 use xen_abi::netif::Gso;
@@ -34,6 +35,16 @@ pub trait RxPage {
     fn reference(&self) -> GrantRef;
     /// Its bytes.
     fn page(&self) -> &SharedPage;
+}
+
+impl RxPage for GrantedPage {
+    fn reference(&self) -> GrantRef {
+        Self::reference(self)
+    }
+
+    fn page(&self) -> &SharedPage {
+        self
+    }
 }
 
 /// What is known of a packet's TCP or UDP checksum.

@@ -16,6 +16,8 @@
 use super::chain::{Chain, Next};
 use super::{Checksum, Lie, RxCounters, RxPage};
 use alloc::vec::Vec;
+use core::borrow::Borrow;
+use xen::gnttab::GrantedPage;
 use xen::page::SharedPage;
 use xen::ring::{Front, RingIdx};
 use xen_abi::netif::{
@@ -26,7 +28,7 @@ use xen_abi::netif::{
 pub const RX_IDS: usize = 256;
 
 /// Refills in a row that found most pages unused before one less is posted.
-const CALM_REFILLS: u32 = 64;
+const CALM_REFILLS: u32 = 256;
 
 /// A packet that was received. Its bytes are at the beginning of the buffer that was given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,8 +51,8 @@ struct Held<P> {
 }
 
 /// Our end of the receive ring.
-pub struct RxRing<P> {
-    ring: Front,
+pub struct RxRing<P, R = GrantedPage> {
+    ring: Front<R>,
     /// By slot: the id of a request is its slot.
     posted: Vec<Option<P>>,
     /// Where the next response is.
@@ -74,10 +76,10 @@ struct Target {
     calm: u32,
 }
 
-impl<P: RxPage> RxRing<P> {
+impl<P: RxPage, R: Borrow<SharedPage>> RxRing<P, R> {
     /// The ring at `ring`, which nobody has used yet, with all indices at `start`; between `min` and `max`
     /// pages are posted. A packet of most slots fits into the fewest.
-    pub fn new(ring: Front, start: RingIdx, (min, max): (u32, u32)) -> Self {
+    pub fn new(ring: Front<R>, start: RingIdx, (min, max): (u32, u32)) -> Self {
         let max = max.clamp(PACKET_SLOTS_MAX as u32, RX_IDS as u32);
         let min = min.clamp(PACKET_SLOTS_MAX as u32, max);
         Self {
@@ -117,14 +119,14 @@ impl<P: RxPage> RxRing<P> {
         self.ring.publish()
     }
 
-    /// Copies the next packet into `to`, which grows as needed and is never made shorter. Nothing if none
-    /// is complete.
+    /// Copies the next packet to the beginning of `to`. Nothing if none is complete. One that is longer
+    /// than `to` is dropped.
     ///
     /// # Errors
     /// When the backend says what cannot be. The ring must not be used any more.
     pub fn receive(
         &mut self,
-        to: &mut Vec<u8>,
+        to: &mut [u8],
         counters: &mut RxCounters,
     ) -> Result<Option<RxPacket>, Lie> {
         let mut response = [0; RX_SLOT_BYTES];
@@ -142,7 +144,7 @@ impl<P: RxPage> RxRing<P> {
             }
             if self.chain.next == Next::First {
                 let chain = core::mem::take(&mut self.chain);
-                let packet = chain.judge(counters).then(|| self.copy_out(&chain, to));
+                let packet = chain.judge(counters, to.len()).then(|| self.copy_out(&chain, to));
                 self.spare.extend(self.held.drain(..).map(|held| held.page));
                 if let Some(packet) = packet {
                     counters.packets += 1;
@@ -173,12 +175,9 @@ impl<P: RxPage> RxRing<P> {
         Ok(())
     }
 
-    /// Copies the packet whose data are held.
-    fn copy_out(&self, chain: &Chain, to: &mut Vec<u8>) -> RxPacket {
+    /// Copies the packet whose data are held, for which there is room.
+    fn copy_out(&self, chain: &Chain, to: &mut [u8]) -> RxPacket {
         let len_bytes = chain.bytes as usize;
-        if to.len() < len_bytes {
-            to.resize(len_bytes, 0);
-        }
         let mut rest = &mut to[..len_bytes];
         for held in &self.held {
             let (piece, after) = rest.split_at_mut(held.len_bytes);
@@ -217,11 +216,6 @@ impl<P: RxPage> RxRing<P> {
     pub fn excess(&mut self) -> Vec<P> {
         let wanted = self.target.now.saturating_sub(self.ring.outstanding()) as usize;
         self.spare.split_off(wanted.min(self.spare.len()))
-    }
-
-    /// The ring's memory.
-    pub fn ring_page(&self) -> &SharedPage {
-        &self.ring.pages().pages()[0]
     }
 }
 

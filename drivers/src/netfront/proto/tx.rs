@@ -11,6 +11,8 @@
 
 use super::{Checksum, Lie, TxCounters, TxMeta};
 use alloc::vec::Vec;
+use core::borrow::Borrow;
+use xen::gnttab::GrantedPage;
 use xen::page::{PAGE_BYTES, SharedPage};
 use xen::ring::Front;
 use xen_abi::gnttab::GrantRef;
@@ -77,8 +79,8 @@ struct Packet<B> {
 }
 
 /// Our end of the transmit ring. `B` keeps the pages of a packet as long as the backend may read them.
-pub struct TxRing<B> {
-    ring: Front,
+pub struct TxRing<B, R = GrantedPage> {
+    ring: Front<R>,
     /// By id: the packet that the request belongs to, if it has no response yet.
     waiting: Vec<Option<u8>>,
     free_ids: Vec<u8>,
@@ -89,9 +91,9 @@ pub struct TxRing<B> {
     pushed: u64,
 }
 
-impl<B> TxRing<B> {
+impl<B, R: Borrow<SharedPage>> TxRing<B, R> {
     /// The ring at `ring`, which nobody has used yet.
-    pub fn new(ring: Front) -> Self {
+    pub fn new(ring: Front<R>) -> Self {
         Self {
             ring,
             waiting: (0..TX_IDS).map(|_| None).collect(),
@@ -112,7 +114,7 @@ impl<B> TxRing<B> {
         self.room() > PACKET_SLOTS_MAX
     }
 
-    /// Packets that are not done.
+    /// Slots that have no response.
     pub fn outstanding(&self) -> u32 {
         self.ring.outstanding()
     }
@@ -198,15 +200,10 @@ impl<B> TxRing<B> {
 
     /// The buffers of all packets that are not done, in the order in which they were pushed. The backend
     /// may have sent some of them.
-    pub fn into_unsent(self) -> Vec<B> {
-        let mut packets: Vec<Packet<B>> = self.packets.into_iter().flatten().collect();
+    pub fn unsent(&mut self) -> Vec<&mut B> {
+        let mut packets: Vec<_> = self.packets.iter_mut().flatten().collect();
         packets.sort_by_key(|packet| packet.number);
-        packets.into_iter().filter_map(|packet| packet.buffer).collect()
-    }
-
-    /// The ring's memory.
-    pub fn ring_page(&self) -> &SharedPage {
-        &self.ring.pages().pages()[0]
+        packets.into_iter().filter_map(|packet| packet.buffer.as_mut()).collect()
     }
 
     /// Bytes of the packet, if it can be pushed.

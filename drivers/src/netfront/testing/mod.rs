@@ -1,11 +1,15 @@
 //! A backend for tests, on the same bytes as the frontend. It is written from the protocol's description
 //! (Xen: io/netif.h and Linux's netback), not from the frontend, and refuses what netback refuses.
 
+mod netback;
 mod rx;
 mod tx;
+mod world;
 
+pub(crate) use netback::{ALL, Netback};
 pub(crate) use rx::{Delivery, FakeRx, SlotPlan};
-pub(crate) use tx::{FakeTx, TxFault, TxPacket};
+pub(crate) use tx::{FakeTx, TxPacket};
+pub(crate) use world::{BACK, FRONT, World};
 
 use std::vec::Vec;
 use xen::page::SharedPage;

@@ -27,12 +27,16 @@ pub(super) fn packet(number: usize, shape: &[(u16, u16)]) -> (Buffer, Vec<Piece>
     (Buffer { pages, number }, pieces, bytes)
 }
 
-pub(super) fn pair(start: u32) -> (TxRing<Buffer>, FakeTx) {
+pub(super) fn pair(start: u32) -> (TxRing<Buffer, SharedPage>, FakeTx) {
     let (front, back) = ring(TX_SLOT_BYTES, start);
     (TxRing::new(front), FakeTx::new(back, by_frame()))
 }
 
-fn push(ring: &mut TxRing<Buffer>, shape: &[(u16, u16)], meta: TxMeta) -> Result<Vec<u8>, TxError> {
+fn push(
+    ring: &mut TxRing<Buffer, SharedPage>,
+    shape: &[(u16, u16)],
+    meta: TxMeta,
+) -> Result<Vec<u8>, TxError> {
     let (buffer, pieces, bytes) = packet(0, shape);
     ring.push(buffer, &pieces, &meta).map(|()| bytes).map_err(|(_, error)| error)
 }
@@ -181,7 +185,7 @@ fn unsent_packets_come_back_in_their_order() {
     front.collect(&mut TxCounters::default(), |_, _| ()).unwrap();
     let (buffer, pieces, _) = packet(9, &[(0, 200)]);
     assert!(front.push(buffer, &pieces, &TxMeta::default()).is_ok());
-    let numbers: Vec<usize> = front.into_unsent().iter().map(|buffer| buffer.number).collect();
+    let numbers: Vec<usize> = front.unsent().iter().map(|buffer| buffer.number).collect();
     assert_eq!(numbers, [0, 2, 3, 5, 6, 7, 8, 9]);
 }
 

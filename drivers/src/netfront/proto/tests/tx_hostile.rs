@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use xen_abi::netif::{Gso, GsoType};
 
 /// A ring with a packet of ids 0 and 1 and a large one of id 2, taken by the backend.
-fn begun() -> (TxRing<Buffer>, FakeTx) {
+fn begun() -> (TxRing<Buffer, SharedPage>, FakeTx) {
     let (mut front, mut back) = pair(u32::MAX - 1);
     let (buffer, pieces, _) = packet(0, &[(0, 200), (0, 20)]);
     assert!(front.push(buffer, &pieces, &TxMeta::default()).is_ok());
@@ -83,7 +83,7 @@ proptest! {
         let _ = back.give_answers(slots);
         let mut back_again = std::vec![0; shapes.len()];
         let _ = front.collect(&mut TxCounters::default(), |buffer, _| back_again[buffer.number] += 1);
-        for buffer in front.into_unsent() {
+        for buffer in front.unsent() {
             back_again[buffer.number] += 1;
         }
         prop_assert!(back_again.iter().all(|count| *count == 1), "{back_again:?}");
