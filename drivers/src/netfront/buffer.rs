@@ -160,3 +160,80 @@ impl<X: Hypervisor> TxPool<X> {
 fn class(len_bytes: usize) -> Option<usize> {
     CLASSES.iter().position(|pages| len_bytes <= pages * PAGE_BYTES)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netfront::testing::{ALL, BACK, World};
+
+    fn pool() -> (World, TxPool<xen::testing::FakeXen>) {
+        let world = World::new(crate::netfront::Config::default(), &ALL);
+        let pool = TxPool::new(world.grants.clone(), BACK);
+        (world, pool)
+    }
+
+    #[test]
+    fn a_packet_takes_the_smallest_size_and_its_pages_in_order() {
+        let (_world, mut pool) = pool();
+        for (len_bytes, pages, slots) in [
+            (14, 1, 1),
+            (4096, 1, 1),
+            (4097, 3, 2),
+            (9014, 3, 3),
+            (12_289, 16, 4),
+            (65_535, 16, 16),
+        ] {
+            let mut buffer = pool.take(len_bytes).unwrap();
+            assert_eq!(buffer.bytes(len_bytes).map(|bytes| bytes.len()), Some(len_bytes));
+            let mut pieces = [NO_PIECE; PACKET_SLOTS_MAX];
+            assert_eq!(buffer.pieces(len_bytes, &mut pieces), slots);
+            let total: usize = pieces.iter().map(|piece| usize::from(piece.len_bytes)).sum();
+            assert_eq!(total, len_bytes);
+            pool.put(buffer);
+            assert!(pool.has(len_bytes));
+            assert!(pool.pages() >= pages);
+        }
+        assert_eq!(pool.pages(), 1 + 3 + 16);
+        assert_eq!(pool.take(65_537).err(), Some(GrantError::OutOfMemory));
+    }
+
+    #[test]
+    fn memory_in_small_pieces_will_do() {
+        let (world, mut pool) = pool();
+        let mut buffer = pool.take_small(9014).unwrap();
+        assert!(buffer.bytes(4096).is_some() && buffer.bytes(9014).is_none());
+        let packet = crate::netfront::testing::pattern(7, 9014);
+        buffer.write(&packet);
+        assert_eq!(buffer.read(9014), packet);
+        let mut pieces = [NO_PIECE; PACKET_SLOTS_MAX];
+        let mut seen = Vec::new();
+        let count = buffer.pieces(9014, &mut pieces);
+        for piece in &pieces[..count] {
+            let mut bytes = alloc::vec![0; piece.len_bytes.into()];
+            world.xen.peer(BACK).copy_from(piece.grant, 0, &mut bytes).unwrap();
+            seen.extend(bytes);
+        }
+        assert_eq!(seen, packet);
+        pool.put(buffer);
+        assert_eq!(pool.pages(), 3);
+        assert!(pool.has(60) && !pool.has(9014));
+    }
+
+    #[test]
+    fn what_was_not_needed_for_a_while_is_given_back() {
+        let (world, mut pool) = pool();
+        let buffers: Vec<_> = (0..10).map(|_| pool.take(60).unwrap()).collect();
+        buffers.into_iter().for_each(|buffer| pool.put(buffer));
+        pool.tidy();
+        assert_eq!(pool.pages(), 10, "they were needed");
+        // Three at a time are needed now.
+        for _ in 0..5 {
+            let buffers: Vec<_> = (0..3).map(|_| pool.take(60).unwrap()).collect();
+            buffers.into_iter().for_each(|buffer| pool.put(buffer));
+        }
+        pool.tidy();
+        assert_eq!((pool.pages(), world.grants_in_use().0), (3, 3));
+        pool.tidy();
+        assert_eq!(pool.pages(), 0);
+    }
+}

@@ -167,6 +167,7 @@ impl<X: Hypervisor> Connection<X> {
             return Ok(());
         };
         counters.tx.cut_here += 1;
+        let mut waiting = Vec::new();
         for index in 0..segments.count() {
             let mut bytes = vec![0; segments.len_bytes(index)];
             segments.write(index, &mut bytes);
@@ -174,10 +175,16 @@ impl<X: Hypervisor> Connection<X> {
                 fill_checksum(&mut bytes, &headers);
             }
             let frame = Frame { bytes, offload: TxOffload::default() };
-            if self.queues[queue].is_free() {
+            if waiting.is_empty() && self.queues[queue].tx.has_room() {
                 self.send(queue, frame, counters)?;
             } else {
-                self.keep(queue, frame, counters);
+                waiting.push(frame);
+            }
+        }
+        // Whatever waits there came after this packet.
+        for frame in waiting.into_iter().rev() {
+            if !self.queues[queue].backlog.push_front(frame) {
+                counters.tx.full += 1;
             }
         }
         Ok(())

@@ -296,6 +296,7 @@ impl<X: Hypervisor> State<X> {
         }
         self.fault = None;
         self.throttled = false;
+        connection.groups_told = false;
         self.connection = Some(connection);
         self.counters.connections += 1;
         self.with_connection(Connection::flush);
