@@ -1,11 +1,12 @@
 //! Buffers for packets on their way out: pages that stay lent to the backend and go round.
 //!
-//! A grant costs hundreds of instructions, a packet's worth of copying fewer, and writing a packet where it
-//! is sent from costs neither. So pages are lent once, for reading, and a packet is written straight into
-//! them. There are three sizes: a packet of one page, a jumbo packet, and the largest that there is.
+//! A grant costs hundreds of instructions, a packet's worth of copying fewer, and writing a packet
+//! where it is sent from costs neither. So pages are lent once, for reading, and a packet is
+//! written straight into them. There are three sizes: a packet of one page, a jumbo packet, and the
+//! largest that there is.
 //!
-//! A page that comes back is not cleared: what is in it was for the same backend. A page that goes to
-//! another backend is a new one, all zeroes.
+//! A page that comes back is not cleared: what is in it was for the same backend. A page that goes
+//! to another backend is a new one, all zeroes.
 
 use super::proto::Piece;
 use alloc::vec::Vec;

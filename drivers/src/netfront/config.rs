@@ -11,12 +11,13 @@ pub struct Config {
     pub scatter_gather: bool,
     /// Large TCP packets from the backend, joined of segments. Needs `scatter_gather`.
     pub large_receive: bool,
-    /// Large TCP packets to the backend, to be cut into segments. Needs `scatter_gather` and `checksums`.
+    /// Large TCP packets to the backend, to be cut into segments. Needs `scatter_gather` and
+    /// `checksums`.
     pub segments: bool,
     /// Blank checksums, both ways.
     pub checksums: bool,
-    /// No multicast packets but for groups that were asked for. The stack has to ask for all that it
-    /// wants, those of IPv6's neighbour discovery among them: a backend takes 64.
+    /// No multicast packets but for groups that were asked for. The stack has to ask for all that
+    /// it wants, those of IPv6's neighbour discovery among them: a backend takes 64.
     pub multicast_filter: bool,
     /// Fewest and most pages for received packets, for each queue: 18 to 256.
     pub rx_pages: (u32, u32),

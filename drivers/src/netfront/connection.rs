@@ -225,7 +225,8 @@ impl<X: Hypervisor> Connection<X> {
         queues.iter_mut().try_for_each(|queue| queue.collect(pool, counters))
     }
 
-    /// Ends a batch: sends what waits as far as there is room, posts pages, shows the backend all of it.
+    /// Ends a batch: sends what waits as far as there is room, posts pages, shows the backend all
+    /// of it.
     pub fn flush(&mut self, groups: &[Mac], counters: &mut Counters) -> Result<(), Fault> {
         self.collect(counters)?;
         self.tell_groups(groups);
@@ -277,8 +278,8 @@ impl<X: Hypervisor> Connection<X> {
         self.queues.iter().any(|queue| !queue.backlog.is_empty())
     }
 
-    /// Sends what waits, and asks for an event if that needs more room; whether a packet of any flow goes
-    /// into a ring at once now.
+    /// Sends what waits, and asks for an event if that needs more room; whether a packet of any
+    /// flow goes into a ring at once now.
     pub fn settle_transmit(
         &mut self,
         groups: &[Mac],

@@ -7,8 +7,8 @@
 //!                ──▶ flush()                  one notification for all
 //! ```
 //!
-//! Received packets are always to be had, whatever waits to be sent: replies to them that find no room wait
-//! in a bounded queue.
+//! Received packets are always to be had, whatever waits to be sent: replies to them that find no
+//! room wait in a bounded queue.
 
 use super::TxOffload;
 use super::proto::{Counters, RxPacket};
@@ -17,7 +17,8 @@ use core::task::{Context, Poll};
 use xen::Hypervisor;
 use xen_abi::netif::Mac;
 
-/// What the backend does for the stack. What it does not do is done here, but costs time of this domain.
+/// What the backend does for the stack. What it does not do is done here, but costs time of this
+/// domain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Offload {
     /// Completes checksums of TCP and UDP over IPv4.
@@ -66,23 +67,24 @@ impl<X: Hypervisor> NetDevice<X> {
         self.shared.lock().link()
     }
 
-    /// Copies the next received packet to the beginning of `to`; 65,553 bytes are room for any. Packets
-    /// may be longer than the MTU: large ones that were joined of segments.
+    /// Copies the next received packet to the beginning of `to`; 65,553 bytes are room for any.
+    /// Packets may be longer than the MTU: large ones that were joined of segments.
     ///
     /// What the packet's checksum is worth is told with it: an unverified one is to be verified.
     pub fn receive(&mut self, to: &mut [u8]) -> Option<RxPacket> {
         self.shared.lock().receive(to)
     }
 
-    /// Whether the next packet, of any length, goes out at once, or is kept for the next backend if there is
-    /// none. If not, [`Self::poll_ready`] says when it does.
+    /// Whether the next packet, of any length, goes out at once, or is kept for the next backend if
+    /// there is none. If not, [`Self::poll_ready`] says when it does.
     pub fn can_transmit(&self) -> bool {
         self.shared.lock().can_transmit()
     }
 
-    /// Sends a packet of `len_bytes`, 14 to 65,535 with its Ethernet header, no later than at the next
-    /// [`Self::flush`]. `fill` is called once, with memory of that length whose contents are undefined,
-    /// and writes all of it; it must not call this device. The backend can read that memory from then on.
+    /// Sends a packet of `len_bytes`, 14 to 65,535 with its Ethernet header, no later than at the
+    /// next [`Self::flush`]. `fill` is called once, with memory of that length whose contents are
+    /// undefined, and writes all of it; it must not call this device. The backend can read that
+    /// memory from then on.
     ///
     /// A packet that finds no room waits; if too many wait, it is lost and counted.
     pub fn transmit(
@@ -94,14 +96,15 @@ impl<X: Hypervisor> NetDevice<X> {
         self.shared.lock().transmit(len_bytes, offload, &mut fill);
     }
 
-    /// Ends a batch: lets go what was sent, gives back the pages of what was received, and notifies the
-    /// backend if it waits for that.
+    /// Ends a batch: lets go what was sent, gives back the pages of what was received, and notifies
+    /// the backend if it waits for that.
     pub fn flush(&mut self) {
         self.shared.lock().flush();
     }
 
-    /// Ready if there is a packet, if the link has changed since the last call, or if there is room after
-    /// [`Self::can_transmit`] said that there is none. Else the waker is woken when any of these is so.
+    /// Ready if there is a packet, if the link has changed since the last call, or if there is room
+    /// after [`Self::can_transmit`] said that there is none. Else the waker is woken when any of
+    /// these is so.
     pub fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.shared.lock().poll_ready(context)
     }

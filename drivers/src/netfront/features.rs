@@ -112,8 +112,8 @@ pub(super) struct QueueKeys {
 pub(super) type NumberKey = (String, u64);
 
 impl Features {
-    /// All keys that tell the backend of `queues`. None is left out for being 0: an earlier use of the
-    /// device may have left another value.
+    /// All keys that tell the backend of `queues`. None is left out for being 0: an earlier use of
+    /// the device may have left another value.
     pub(super) fn keys(&self, config: &Config, queues: &[QueueKeys]) -> Vec<NumberKey> {
         let large = config.large_receive && config.scatter_gather;
         let flags = [
@@ -130,7 +130,8 @@ impl Features {
             flags.iter().map(|(key, on)| (String::from(*key), u64::from(*on))).collect();
         all.push((keys::MULTI_QUEUE_NUM_QUEUES.into(), queues.len() as u64));
         for (index, queue) in queues.iter().enumerate() {
-            // Xen: io/netif.h, "Frontends requesting two or more queues must not write the toplevel".
+            // Xen: io/netif.h, "Frontends requesting two or more queues must not write the
+            // toplevel".
             let folder = if queues.len() > 1 { format!("queue-{index}/") } else { String::new() };
             let mut add = |key: &str, number: u32| {
                 all.push((format!("{folder}{key}"), u64::from(number)));

@@ -55,9 +55,10 @@ pub struct ChecksumPlace {
 /// What a stack leaves to the device about a packet that it sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TxOffload {
-    /// The checksum of TCP or UDP is to be completed. If not, the stack has done so, or there is none.
+    /// The checksum of TCP or UDP is to be completed. If not, the stack has done so, or there is
+    /// none.
     pub checksum: Option<ChecksumPlace>,
-    /// The packet is TCP and to be cut into segments with so many bytes of payload each. Not without
-    /// `checksum`.
+    /// The packet is TCP and to be cut into segments with so many bytes of payload each. Not
+    /// without `checksum`.
     pub mss_bytes: Option<NonZeroU16>,
 }

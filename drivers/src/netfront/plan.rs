@@ -20,8 +20,8 @@ pub(super) enum Plan {
 }
 
 impl Features {
-    /// Decides about a packet, and completes its checksum if the backend does not do it: `offload` says
-    /// afterwards what is still to be done.
+    /// Decides about a packet, and completes its checksum if the backend does not do it: `offload`
+    /// says afterwards what is still to be done.
     pub(super) fn plan(&self, frame: &mut [u8], offload: &mut TxOffload) -> Plan {
         let version = version(frame);
         if let Some(mss_bytes) = offload.mss_bytes {

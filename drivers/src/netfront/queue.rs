@@ -85,8 +85,8 @@ impl<X: Hypervisor> Queue<X> {
         self.tx.push(sending, &pieces[..count], meta).map_err(|(sending, _)| sending)
     }
 
-    /// Posts pages for received packets, shows the backend all that is new, and sends the events that it
-    /// asks for.
+    /// Posts pages for received packets, shows the backend all that is new, and sends the events
+    /// that it asks for.
     pub fn publish(&mut self, grants: &Grants<X>, backend: DomId) -> Result<(), Closed> {
         self.rx.refill(|| {
             let page = SharedPage::allocate()?;

@@ -6,8 +6,9 @@
 //!                             ╰──▶ wakes the driver, which takes the connection out
 //! ```
 //!
-//! The stack works on the rings itself, in its own turn: no packet passes through a second task. The driver
-//! only makes and takes away connections. A connection with a fault is not touched any more.
+//! The stack works on the rings itself, in its own turn: no packet passes through a second task.
+//! The driver only makes and takes away connections. A connection with a fault is not touched any
+//! more.
 
 use super::TxOffload;
 use super::backlog::{Backlog, Frame};
@@ -302,8 +303,8 @@ impl<X: Hypervisor> State<X> {
         self.with_connection(Connection::flush);
     }
 
-    /// Takes the connection away, and keeps its packets for the next one. Those that waited last are lost
-    /// if there are too many.
+    /// Takes the connection away, and keeps its packets for the next one. Those that waited last
+    /// are lost if there are too many.
     pub fn disconnect(&mut self) -> Option<Connection<X>> {
         // What the backend has answered need not be sent again.
         self.with_connection(|connection, _, counters| Ok(connection.collect(counters)?));

@@ -1,11 +1,12 @@
 //! The driver: makes connections to the backend, watches them, and takes them away.
 //!
 //! ```text
-//!        ╭──────────────────────────────────────────────────────────────╮
-//!        ▼                                                              │ backend closed or gone, domain
-//!   prepare ─▶ read offer ─▶ rings, grants, ports ─▶ publish ─▶ connected ┤ resumed: packets are kept
-//!      │  (the old rings are freed here: the backend has let go)         │
-//!      ╰─▶ gone: the device was unplugged                                ╰─▶ lie: closed for good
+//!      ╭───────────────────────────────────────────────────────────────────╮
+//!      ▼                                                                   │ backend gone or
+//!   prepare ─▶ read offer ─▶ rings, grants, ports ─▶ publish ─▶ connected ─┤ closing, domain
+//!      │  the old rings are freed here:                                    │ resumed: packets
+//!      │  the backend has let go                                           │ are kept
+//!      ╰─▶ gone: the device was unplugged                                  ╰─▶ lie: closed
 //! ```
 
 use super::config::Config;
@@ -36,6 +37,9 @@ use xen_abi::{DomId, Errno};
 const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
 /// How long events are held back when too many come for nothing.
 const THROTTLE: Duration = Duration::from_millis(1);
+/// How long it takes at least from one connection to the next: a backend that comes and goes costs
+/// no more than that.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 /// How often memory that is not needed is given back.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -118,13 +122,14 @@ pub fn new<X: Hypervisor, T: Timer>(
 }
 
 impl<X: Hypervisor, T: Timer> Driver<X, T> {
-    /// Drives the device `device/vif/ID` until it is unplugged or cannot be used. Connects again when its
-    /// backend has gone or the domain was resumed, and keeps the packets that wait. Can be called again,
-    /// also with another number: the stack's end goes on with whatever device there is.
+    /// Drives the device `device/vif/ID` until it is unplugged or cannot be used. Connects again
+    /// when its backend has gone or the domain was resumed, and keeps the packets that wait. Can be
+    /// called again, also with another number: the stack's end goes on with whatever device there
+    /// is.
     ///
     /// # Errors
-    /// Always: [`NetError::Gone`] when the device was unplugged, all others are faults. The toolstack is
-    /// told, and the device closed.
+    /// Always: [`NetError::Gone`] when the device was unplugged, all others are faults. The
+    /// toolstack is told, and the device closed.
     ///
     /// # Cancellation
     /// Safe: the connection is taken away, without telling the backend.
@@ -150,6 +155,7 @@ impl<X: Hypervisor, T: Timer> Driver<X, T> {
                     return Err(error);
                 }
             }
+            self.timer.sleep(RECONNECT_PAUSE).await;
         }
     }
 

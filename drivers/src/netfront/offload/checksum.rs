@@ -1,12 +1,13 @@
-//! The checksum of TCP and UDP: filled in, left for the backend to complete, and verified (RFC 1071).
+//! The checksum of TCP and UDP: filled in, left for the backend to complete, and verified (RFC
+//! 1071).
 //!
-//! A blank checksum is that of the pseudo header alone, not inverted: whoever completes it adds the rest,
-//! wherever the pseudo header was taken from.
+//! A blank checksum is that of the pseudo header alone, not inverted: whoever completes it adds the
+//! rest, wherever the pseudo header was taken from.
 
 use super::headers::{Headers, half, set_half};
 
-/// Adds the 16-bit words of `bytes` to a sum that is not folded yet. An odd byte is the high half of a word
-/// whose low half is 0.
+/// Adds the 16-bit words of `bytes` to a sum that is not folded yet. An odd byte is the high half
+/// of a word whose low half is 0.
 fn add(sum: u64, bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut sum = words.iter().fold(sum, |sum, word| add_carry(sum, u64::from_ne_bytes(*word)));
@@ -42,8 +43,8 @@ fn pseudo(frame: &[u8], headers: &Headers) -> u64 {
     add(add(0, addresses), &[a, b, c, d, 0, 0, 0, headers.transport.number()])
 }
 
-/// Completes a blank checksum: that of all from `start` on, with what its field at `field` holds. False
-/// if either is outside.
+/// Completes a blank checksum: that of all from `start` on, with what its field at `field` holds.
+/// False if either is outside.
 pub fn complete_blank(frame: &mut [u8], start: usize, field: usize) -> bool {
     let (Some(all), Some(_)) = (frame.get(start..), half(frame, field)) else { return false };
     let sum = not_zero(!fold(add(0, all)));
@@ -51,8 +52,8 @@ pub fn complete_blank(frame: &mut [u8], start: usize, field: usize) -> bool {
     true
 }
 
-/// RFC 768: to UDP, 0 says that there is no checksum. In ones' complement it is the same as all ones, so
-/// TCP need not be told apart.
+/// RFC 768: to UDP, 0 says that there is no checksum. In ones' complement it is the same as all
+/// ones, so TCP need not be told apart.
 fn not_zero(sum: u16) -> u16 {
     if sum == 0 { 0xffff } else { sum }
 }
@@ -113,8 +114,8 @@ mod tests {
         let mut packet = udp_v4(b"hello\n");
         let headers = Headers::parse(&packet).unwrap();
         fill(&mut packet, &headers);
-        // By hand: addresses 0x0a00 0x0002 0x0a00 0x0001, protocol 17, length 14 (twice), ports 0x9c40
-        // 0x0007, "he" "ll" "o\n".
+        // By hand: addresses 0x0a00 0x0002 0x0a00 0x0001, protocol 17, length 14 (twice), ports
+        // 0x9c40 0x0007, "he" "ll" "o\n".
         let words = [0x0a00, 2, 0x0a00, 1, 17, 14, 0x9c40, 7, 14, 0x6865, 0x6c6c, 0x6f0a];
         let sum: u32 = words.iter().sum();
         let expected = !((sum & 0xffff) + (sum >> 16)) as u16;
@@ -168,7 +169,8 @@ mod tests {
             prop_assert!(is_good(&packet));
             // Anywhere but in the length of a UDP packet, which says what is covered.
             let at = headers.transport_at + place.index(headers.end - headers.transport_at);
-            prop_assume!(tcp || !(headers.transport_at + 4..headers.transport_at + 6).contains(&at));
+            let length_at = headers.transport_at + 4;
+            prop_assume!(tcp || !(length_at..length_at + 2).contains(&at));
             packet[at] ^= 1 << bit;
             let no_checksum = !tcp && !v6 && half(&packet, headers.checksum_at()) == Some(0);
             prop_assert!(no_checksum || !is_good(&packet));
@@ -184,7 +186,8 @@ mod tests {
             fill(&mut whole, &headers);
             let pseudo = fold(pseudo(&blank, &headers));
             set_half(&mut blank, headers.checksum_at(), pseudo);
-            prop_assert!(complete_blank(&mut blank, headers.transport_at, headers.checksum_at()));
+            let (start, field) = (headers.transport_at, headers.checksum_at());
+            prop_assert!(complete_blank(&mut blank, start, field));
             prop_assert_eq!(blank, whole);
         }
     }

@@ -1,9 +1,10 @@
-//! Which queue a packet goes to: packets of one connection to the same one, so that they stay in order.
+//! Which queue a packet goes to: packets of one connection to the same one, so that they stay in
+//! order.
 
 use super::headers::Headers;
 
-/// A number that is the same for all packets of a TCP connection or UDP pair, and spread evenly over
-/// others. 0 for packets that are neither.
+/// A number that is the same for all packets of a TCP connection or UDP pair, and spread evenly
+/// over others. 0 for packets that are neither.
 pub fn flow_hash(frame: &[u8]) -> u32 {
     let Some(headers) = Headers::parse(frame) else { return 0 };
     let addresses = frame.get(headers.addresses()).unwrap_or_default();

@@ -77,8 +77,8 @@ pub(super) const IP_AT: usize = ETHERNET_HEADER_BYTES;
 const EXTENSIONS_MAX: usize = 4;
 
 impl Headers {
-    /// The headers of a frame; nothing if it is no whole TCP or UDP packet: another protocol, a fragment,
-    /// or lengths that lead outside.
+    /// The headers of a frame; nothing if it is no whole TCP or UDP packet: another protocol, a
+    /// fragment, or lengths that lead outside.
     pub fn parse(frame: &[u8]) -> Option<Self> {
         match half(frame, 12)? {
             0x0800 => Self::parse_v4(frame),
@@ -112,7 +112,8 @@ impl Headers {
         let end = IP_AT + 40 + usize::from(half(frame, IP_AT + 4)?);
         let mut next = *frame.get(IP_AT + 6)?;
         let mut at = IP_AT + 40;
-        // RFC 8200: hop-by-hop (0) and destination (60) options do not change what the checksum covers.
+        // RFC 8200: hop-by-hop (0) and destination (60) options do not change what the checksum
+        // covers.
         for _ in 0..EXTENSIONS_MAX {
             if next != 0 && next != 60 {
                 break;

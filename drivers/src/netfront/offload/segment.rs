@@ -26,8 +26,8 @@ pub struct Segments<'a> {
 }
 
 impl<'a> Segments<'a> {
-    /// The segments of a TCP packet, each with `mss_bytes` of its payload and the last one with the rest;
-    /// nothing if it is no TCP packet or its header leads outside.
+    /// The segments of a TCP packet, each with `mss_bytes` of its payload and the last one with the
+    /// rest; nothing if it is no TCP packet or its header leads outside.
     pub fn new(frame: &'a [u8], mss_bytes: u16) -> Option<Self> {
         let headers = Headers::parse(frame)?;
         if headers.transport != Transport::Tcp || mss_bytes == 0 {
@@ -51,7 +51,8 @@ impl<'a> Segments<'a> {
         self.payload_at + self.payload(index).len()
     }
 
-    /// Writes segment `index` into `to`, which is as long as it. Its TCP checksum is still to be filled in.
+    /// Writes segment `index` into `to`, which is as long as it. Its TCP checksum is still to be
+    /// filled in.
     pub fn write(&self, index: usize, to: &mut [u8]) {
         let (head, body) = to.split_at_mut(self.payload_at.min(to.len()));
         if let Some(headers) = self.frame.get(..head.len()) {

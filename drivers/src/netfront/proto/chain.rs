@@ -117,8 +117,8 @@ impl Chain {
         self.drop.is_some()
     }
 
-    /// Whether the packet, which is complete, is good for a stack that has `room_bytes` for it. Counts
-    /// why not.
+    /// Whether the packet, which is complete, is good for a stack that has `room_bytes` for it.
+    /// Counts why not.
     pub fn judge(&self, counters: &mut RxCounters, room_bytes: usize) -> bool {
         match self.drop {
             Some(Drop::Failed) => counters.failed += 1,

@@ -3,8 +3,8 @@
 use core::fmt;
 use xen::ring::RingError;
 
-/// A response or an index that cannot be. The device is closed for it: what the backend says next would be
-/// worth no more. The domain goes on.
+/// A response or an index that cannot be. The device is closed for it: what the backend says next
+/// would be worth no more. The domain goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Lie {

@@ -1,5 +1,5 @@
-//! The rings of a network device, without input and output: what is written into which slot, and what is
-//! believed of what comes back.
+//! The rings of a network device, without input and output: what is written into which slot, and
+//! what is believed of what comes back.
 //!
 //! | module | what it knows |
 //! |---|---|
@@ -8,8 +8,8 @@
 //! | `Chain` | which response may follow which |
 //! | [`Lie`] | what a backend cannot say without being broken or hostile |
 //!
-//! Both rings are driven by [`super::NetDevice`], which has the pages, and tested against a backend that
-//! works on the same bytes. Neither reads anything from a ring that it wrote there itself.
+//! Both rings are driven by [`super::NetDevice`], which has the pages, and tested against a backend
+//! that works on the same bytes. Neither reads anything from a ring that it wrote there itself.
 
 mod chain;
 mod counters;
@@ -55,8 +55,8 @@ pub enum Checksum {
     Unverified,
     /// It is right.
     Valid,
-    /// It is that of the pseudo header alone. The packet has not left this machine, and its contents are
-    /// as good as valid; who sends it on has it completed.
+    /// It is that of the pseudo header alone. The packet has not left this machine, and its
+    /// contents are as good as valid; who sends it on has it completed.
     Blank,
 }
 

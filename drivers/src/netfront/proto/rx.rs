@@ -6,12 +6,12 @@
 //!        ╰───────────────────────────────────────────────────────╯
 //! ```
 //!
-//! The backend may write into a page for as long as it is granted, and pages stay granted: they go round
-//! without a grant operation. So a packet is copied out before anybody looks at it. The copy is what makes
-//! it ours.
+//! The backend may write into a page for as long as it is granted, and pages stay granted: they go
+//! round without a grant operation. So a packet is copied out before anybody looks at it. The copy
+//! is what makes it ours.
 //!
-//! How many pages are posted follows the traffic: twice as many when the backend was about to run out,
-//! fewer by one each time that it had most of them left for a while.
+//! How many pages are posted follows the traffic: twice as many when the backend was about to run
+//! out, fewer by one each time that it had most of them left for a while.
 
 use super::chain::{Chain, Next};
 use super::{Checksum, Lie, RxCounters, RxPage};
@@ -77,8 +77,8 @@ struct Target {
 }
 
 impl<P: RxPage, R: Borrow<SharedPage>> RxRing<P, R> {
-    /// The ring at `ring`, which nobody has used yet, with all indices at `start`; between `min` and `max`
-    /// pages are posted. A packet of most slots fits into the fewest.
+    /// The ring at `ring`, which nobody has used yet, with all indices at `start`; between `min`
+    /// and `max` pages are posted. A packet of most slots fits into the fewest.
     pub fn new(ring: Front<R>, start: RingIdx, (min, max): (u32, u32)) -> Self {
         let max = max.clamp(PACKET_SLOTS_MAX as u32, RX_IDS as u32);
         let min = min.clamp(PACKET_SLOTS_MAX as u32, max);
@@ -94,8 +94,8 @@ impl<P: RxPage, R: Borrow<SharedPage>> RxRing<P, R> {
         }
     }
 
-    /// Posts pages up to the target, spare ones first and then those that `allocate` gives, as long as it
-    /// does; then [`Self::publish`].
+    /// Posts pages up to the target, spare ones first and then those that `allocate` gives, as long
+    /// as it does; then [`Self::publish`].
     pub fn refill(&mut self, mut allocate: impl FnMut() -> Option<P>) {
         if core::mem::replace(&mut self.target.begun, true) {
             self.target.adapt(self.ring.outstanding());
@@ -119,8 +119,8 @@ impl<P: RxPage, R: Borrow<SharedPage>> RxRing<P, R> {
         self.ring.publish()
     }
 
-    /// Copies the next packet to the beginning of `to`. Nothing if none is complete. One that is longer
-    /// than `to` is dropped.
+    /// Copies the next packet to the beginning of `to`. Nothing if none is complete. One that is
+    /// longer than `to` is dropped.
     ///
     /// # Errors
     /// When the backend says what cannot be. The ring must not be used any more.

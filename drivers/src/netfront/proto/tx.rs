@@ -1,13 +1,13 @@
 //! The transmit ring: packets as requests, and the responses that say what became of them.
 //!
 //! ```text
-//!   push:   │ total size, flags, MORE │ extra: segmentation │ size, MORE │ size │
-//!             id 7                      (no id)               id 3         id 9
-//!   answers:  7 okay, null, 9 okay, 3 okay    in any order; the packet is done with the last of them
+//!   push:   │ total size, flags, MORE │ extra info: segments │ size, MORE │ size │
+//!             id 7                      no id                  id 3         id 9
+//!   answers:  7 okay, null, 9 okay, 3 okay: in any order; the packet is done with the last one
 //! ```
 //!
-//! An id is in use from its request to its response. The first id of a packet stands for the packet, and
-//! is in use until the last response.
+//! An id is in use from its request to its response. The first id of a packet stands for the
+//! packet, and is in use until the last response.
 
 use super::{Checksum, Lie, TxCounters, TxMeta};
 use alloc::vec::Vec;
@@ -25,8 +25,8 @@ use xen_abi::netif::{
 /// Requests that can be outstanding: the slots of a ring of one page.
 pub const TX_IDS: usize = 256;
 
-/// Bytes of a packet that lie in its first slot, if it has so many: all headers. Linux's backend copies
-/// as many and maps the rest.
+/// Bytes of a packet that lie in its first slot, if it has so many: all headers. Linux's backend
+/// copies as many and maps the rest.
 pub const TX_HEADER_BYTES: usize = 128;
 
 /// A piece of a packet, in a page that the backend may read.
@@ -78,7 +78,8 @@ struct Packet<B> {
     number: u64,
 }
 
-/// Our end of the transmit ring. `B` keeps the pages of a packet as long as the backend may read them.
+/// Our end of the transmit ring. `B` keeps the pages of a packet as long as the backend may read
+/// them.
 pub struct TxRing<B, R = GrantedPage> {
     ring: Front<R>,
     /// By id: the packet that the request belongs to, if it has no response yet.
@@ -148,8 +149,8 @@ impl<B, R: Borrow<SharedPage>> TxRing<B, R> {
         Ok(())
     }
 
-    /// Asks the backend to let packets to a multicast address through, or not to any more. False if the
-    /// ring has no room.
+    /// Asks the backend to let packets to a multicast address through, or not to any more. False if
+    /// the ring has no room.
     pub fn push_multicast(&mut self, mac: Mac, wanted: bool) -> bool {
         let Some(&id) = self.free_ids.last().filter(|_| self.room() >= 2) else { return false };
         // Xen: io/netif.h, "dummy transmit requests".
@@ -198,8 +199,8 @@ impl<B, R: Borrow<SharedPage>> TxRing<B, R> {
         self.ring.arm(half).map_err(Lie::TxIndex)
     }
 
-    /// The buffers of all packets that are not done, in the order in which they were pushed. The backend
-    /// may have sent some of them.
+    /// The buffers of all packets that are not done, in the order in which they were pushed. The
+    /// backend may have sent some of them.
     pub fn unsent(&mut self) -> Vec<&mut B> {
         let mut packets: Vec<_> = self.packets.iter_mut().flatten().collect();
         packets.sort_by_key(|packet| packet.number);
@@ -241,7 +242,8 @@ impl<B, R: Borrow<SharedPage>> TxRing<B, R> {
         self.waiting[usize::from(id)] = Some(first_id);
     }
 
-    /// Writes an extra info, for which there is room. All of the slot: what it held is not shown again.
+    /// Writes an extra info, for which there is room. All of the slot: what it held is not shown
+    /// again.
     fn extra(&mut self, extra: Extra) {
         let mut slot = [0; TX_SLOT_BYTES];
         slot[..EXTRA_BYTES].copy_from_slice(&ExtraInfo { extra, more: false }.emit());

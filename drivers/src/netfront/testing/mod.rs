@@ -1,5 +1,6 @@
-//! A backend for tests, on the same bytes as the frontend. It is written from the protocol's description
-//! (Xen: io/netif.h and Linux's netback), not from the frontend, and refuses what netback refuses.
+//! A backend for tests, on the same bytes as the frontend. It is written from the protocol's
+//! description (Xen: io/netif.h and Linux's netback), not from the frontend, and refuses what
+//! netback refuses.
 
 mod netback;
 mod rx;

@@ -1,5 +1,6 @@
-//! A backend with its xenstore part: does what Linux's netback does (drivers/net/xen-netback/xenbus.c), on
-//! the fake hypervisor's rules: it reaches no page that was not granted to it.
+//! A backend with its xenstore part: does what Linux's netback does
+//! (drivers/net/xen-netback/xenbus.c), on the fake hypervisor's rules: it reaches no page that was
+//! not granted to it.
 
 use super::{FakeRx, FakeTx, Resolve};
 use std::format;
@@ -30,6 +31,8 @@ pub(crate) struct Netback {
     /// What is offered.
     pub features: Vec<(&'static str, u32)>,
     pub queues: Vec<BackQueue>,
+    /// Queues of earlier connections that it said to have closed and did not let go.
+    kept: Vec<BackQueue>,
     /// Does nothing any more: its domain is dead or hangs.
     pub dead: bool,
 }
@@ -51,7 +54,8 @@ impl Netback {
     pub fn new(peer: Peer, store: FakeStore, paths: (String, String)) -> Self {
         let (front_path, back_path) = paths;
         let (features, queues) = (ALL.to_vec(), Vec::new());
-        Self { peer, store, front_path, back_path, features, queues, dead: false }
+        let kept = Vec::new();
+        Self { peer, store, front_path, back_path, features, queues, kept, dead: false }
     }
 
     fn state(&self, path: &str) -> u32 {
@@ -120,44 +124,44 @@ impl Netback {
         let count = self.front("multi-queue-num-queues").unwrap_or(1);
         assert!(count <= self.offers("multi-queue-max-queues").unwrap_or(1));
         let split = self.offers("feature-split-event-channels") == Some(1);
-        self.queues = (0..count)
+        self.kept.append(&mut self.queues);
+        let queues: Option<Vec<_>> = (0..count)
             .map(|index| {
                 let folder = if count > 1 { format!("queue-{index}/") } else { String::new() };
                 self.map(&folder, split)
             })
             .collect();
-        self.set_state(4);
+        // netback: xenbus_dev_fatal closes the device.
+        self.set_state(if queues.is_some() { 4 } else { 5 });
+        self.queues = queues.unwrap_or_default();
     }
 
-    fn map(&self, folder: &str, split: bool) -> BackQueue {
+    fn map(&self, folder: &str, split: bool) -> Option<BackQueue> {
         let key = |name: &str| self.front(&format!("{folder}{name}"));
         let (tx_port, rx_port) = match (split, key("event-channel-tx"), key("event-channel-rx")) {
             (true, Some(tx), Some(rx)) => (tx, rx),
             _ => {
-                let both = key("event-channel").unwrap();
+                let both = key("event-channel")?;
                 (both, both)
             }
         };
-        let tx_local = self.peer.bind(EvtchnPort(tx_port)).unwrap();
-        let rx_local = if tx_port == rx_port {
-            tx_local
-        } else {
-            self.peer.bind(EvtchnPort(rx_port)).unwrap()
-        };
+        let tx_local = self.peer.bind(EvtchnPort(tx_port)).ok()?;
+        let rx_local =
+            if tx_port == rx_port { tx_local } else { self.peer.bind(EvtchnPort(rx_port)).ok()? };
         let map = |name: &str| {
-            let grant = GrantRef(key(name).unwrap());
-            self.peer.map(grant, Access::ReadWrite).unwrap()
+            let grant = GrantRef(key(name)?);
+            self.peer.map(grant, Access::ReadWrite).ok()
         };
-        let rings = Vec::from([map("tx-ring-ref"), map("rx-ring-ref")]);
+        let rings = Vec::from([map("tx-ring-ref")?, map("rx-ring-ref")?]);
         let ring = |mapping: &PeerMapping, slot_bytes| {
             Back::attach(RingPages::new(Vec::from([mapping.page().peer()]), slot_bytes))
         };
-        BackQueue {
+        Some(BackQueue {
             tx: FakeTx::new(ring(&rings[0], 12), self.resolve(Access::ReadOnly)),
             rx: FakeRx::new(ring(&rings[1], 8), self.resolve(Access::ReadWrite)),
             ports: [tx_local, rx_local],
             rings,
-        }
+        })
     }
 
     /// Finds granted pages: by mapping them for a moment, as a copy does.
@@ -173,7 +177,7 @@ impl Netback {
 
     /// Lets the rings and the ports go.
     pub fn disconnect(&mut self) {
-        for queue in self.queues.drain(..) {
+        for queue in self.queues.drain(..).chain(self.kept.drain(..)) {
             queue.rings.into_iter().for_each(|mapping| self.peer.unmap(mapping));
             self.peer.close(queue.ports[0]);
             if queue.ports[0] != queue.ports[1] {

@@ -1,4 +1,5 @@
-//! A domain with a network device: hypervisor, store, driver task, and the stack's end in the test's hand.
+//! A domain with a network device: hypervisor, store, driver task, and the stack's end in the
+//! test's hand.
 
 use super::Netback;
 use crate::netfront::{Config, Domain, NetDevice, NetError, TxOffload, new};
@@ -133,6 +134,12 @@ impl World {
         world
     }
 
+    /// Says how long packets may be, as the toolstack does before the driver begins.
+    pub fn set_mtu(&self, mtu: u16) {
+        let path = std::format!("{}/mtu", self.back.front_path);
+        self.store.write(&path, &std::format!("{mtu}"));
+    }
+
     /// Lets everything happen but the stack and the backend's rings.
     pub fn settle(&mut self) {
         loop {
@@ -144,6 +151,13 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// The same, and the pause before the driver connects again.
+    pub fn settle_anew(&mut self) {
+        self.settle();
+        self.timer.advance(Duration::from_millis(50));
+        self.settle();
     }
 
     /// Whether the stack would go to work: it is polled only if it was woken.
@@ -188,8 +202,8 @@ impl World {
         plug.1.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Saves the domain and restores it: another store and another backend with new directories, all
-    /// ports closed, all grants void.
+    /// Saves the domain and restores it: another store and another backend with new directories,
+    /// all ports closed, all grants void.
     pub fn resume(&mut self) {
         let _ = self.xen.suspend().unwrap();
         self.back.dead = true;

@@ -103,8 +103,8 @@ fn more_responses_than_requests_are_a_lie() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
-    /// Whatever the responses say, the frontend copies only from pages it has posted, gives no packet
-    /// longer than there can be, and loses no page unless it gives up.
+    /// Whatever the responses say, the frontend copies only from pages it has posted, gives no
+    /// packet longer than there can be, and loses no page unless it gives up.
     #[test]
     fn no_responses_do_harm(
         start in prop_oneof![Just(0), u32::MAX - 40..=u32::MAX],

@@ -61,7 +61,8 @@ fn more_responses_than_requests_are_a_lie() {
 }
 
 proptest! {
-    /// Whatever the backend answers, a buffer comes back once at the most, and what is not done stays.
+    /// Whatever the backend answers, a buffer comes back once at the most, and what is not done
+    /// stays.
     #[test]
     fn no_answers_do_harm(
         answers in proptest::collection::vec(
@@ -82,7 +83,8 @@ proptest! {
         back.answers = answers.into();
         let _ = back.give_answers(slots);
         let mut back_again = std::vec![0; shapes.len()];
-        let _ = front.collect(&mut TxCounters::default(), |buffer, _| back_again[buffer.number] += 1);
+        let mut counters = TxCounters::default();
+        let _ = front.collect(&mut counters, |buffer, _| back_again[buffer.number] += 1);
         for buffer in front.unsent() {
             back_again[buffer.number] += 1;
         }
