@@ -281,9 +281,7 @@ pub(crate) fn try_flush() -> usize {
     let Some(mut state) = STATE.try_lock() else { return 0 };
     state.flush();
     match &state.sink {
-        Sink::Ring(ring, _) => {
-            state.queue.as_ref().map_or(0, Queue::waiting) + ring.waiting()
-        }
+        Sink::Ring(ring, _) => state.queue.as_ref().map_or(0, Queue::waiting) + ring.waiting(),
         _ => 0,
     }
 }

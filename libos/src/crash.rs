@@ -10,7 +10,7 @@
 //! A report that itself goes wrong comes here again and then says less.
 
 use crate::console::CrashWriter;
-use crate::{heap, platform};
+use crate::heap;
 use arch::trap::{Registers, Trap, backtrace, backtrace_from};
 use core::fmt::Write;
 use core::panic::PanicInfo;

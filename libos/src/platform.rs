@@ -69,6 +69,15 @@ pub(crate) fn console_ring() -> Option<(Ring, EvtchnPort)> {
     })
 }
 
+/// How many vCPUs the domain has; all but the first are parked.
+pub(crate) fn vcpus() -> u32 {
+    if !on_xen() {
+        return 1;
+    }
+    // Numbers have no gaps (Xen: xen.h, XEN_LEGACY_MAX_VCPUS and beyond: 128 for an HVM domain).
+    (1..128).find(|number| !Native.has_vcpu(*number)).unwrap_or(128)
+}
+
 /// Who is below us, to be printed.
 #[derive(Clone, Copy, Debug)]
 pub struct HypervisorName {

@@ -5,7 +5,7 @@
 //! that happens to it. T is its monotonic time in milliseconds.
 
 use crate::Lab;
-use crate::lab::Domain;
+use crate::lab::{Domain, State};
 use crate::xl::single_quote;
 use std::time::{Duration, Instant};
 
@@ -152,6 +152,21 @@ fn end(lab: &Lab, domain: &Domain) -> Result<()> {
     xl(lab, domain, "xl shutdown NAME").map(|_| ())
 }
 
+/// Tells the guest to end, and waits until it has powered off.
+fn end_and_wait(lab: &Lab, domain: &Domain) -> Result<()> {
+    end(lab, domain)?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match lab.domain_state(&domain.name).map_err(text)? {
+            State::Shutdown(0) => return Ok(()),
+            State::Shutdown(code) => return Err(format!("it ended with reason code {code}")),
+            State::Gone => return Ok(()),
+            State::Running if Instant::now() >= until => return Err("it did not end".into()),
+            State::Running => std::thread::sleep(Duration::from_millis(200)),
+        }
+    }
+}
+
 /// Rounds of save and restore under load.
 const ROUNDS: usize = 20;
 
@@ -172,7 +187,7 @@ pub fn checkpoint(lab: &Lab, domain: &Domain) -> Result<()> {
     xl(lab, domain, "xl save -c NAME /run/NAME.save; s=$?; rm -f /run/NAME.save; exit $s")?;
     wait(lab, domain, "resumed in the same domain")?;
     wait_for_ticks(lab, domain, 5)?;
-    end(lab, domain)
+    end_and_wait(lab, domain)
 }
 
 /// `xl migrate` to this very machine; a script stands for ssh.
@@ -186,7 +201,7 @@ pub fn migrate(lab: &Lab, domain: &Domain) -> Result<()> {
          xl migrate -s /run/as-ssh NAME localhost",
     )?;
     wait_for_ticks(lab, domain, 5)?;
-    end(lab, domain)
+    end_and_wait(lab, domain)
 }
 
 /// Ticks that were due while the domain was paused come once, not many times.

@@ -82,8 +82,7 @@ impl Machine for Domain {
 
     fn dispatch(&self) {
         if let Some(guest) = guest::get() {
-            guest.events().dispatch();
-            console::on_event();
+            guest.dispatch();
         }
     }
 

@@ -43,12 +43,7 @@ pub struct RunLoop<'a, M, F: Future> {
 
 impl<'a, M: Machine, F: Future> RunLoop<'a, M, F> {
     /// A loop that runs `main` and all tasks.
-    pub fn new(
-        executor: &'static Executor,
-        timers: &'a Timers,
-        machine: &'a M,
-        main: F,
-    ) -> Self {
+    pub fn new(executor: &'static Executor, timers: &'a Timers, machine: &'a M, main: F) -> Self {
         Self { main: executor.main(main), timers, machine, now: machine.now() }
     }
 

@@ -12,7 +12,6 @@ use super::shutdown::Request;
 use super::suspend;
 use crate::exec::waiting;
 use crate::{guest, time};
-use core::time::Duration;
 use xen::xenstore::{StoreError, Xenstore};
 use xen_abi::sched::ShutdownReason;
 
@@ -21,8 +20,6 @@ const SHUTDOWN_NODE: &str = "control/shutdown";
 /// What we tell the toolstack we can do.
 const FEATURES: [&str; 3] =
     ["control/feature-poweroff", "control/feature-reboot", "control/feature-suspend"];
-/// How long an app that was told may take to end, unless tuned.
-pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs as long as the domain.
 pub(super) async fn run(store: Xenstore) {

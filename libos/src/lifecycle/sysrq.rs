@@ -44,7 +44,7 @@ fn press(key: Key) {
         }
         Key::Sync => {
             SYNC.call();
-            println!("sysrq: synced ({} hooks)", SYNC.len());
+            println!("sysrq: synced ({} hooks)", SYNC.count());
         }
         Key::Tasks => exec::tasks().iter().for_each(|task| println!("sysrq: task {task}")),
         Key::Memory => memory(),
@@ -59,7 +59,11 @@ fn memory() {
     let heap = heap::counters();
     println!(
         "sysrq: heap {} bytes in {} blocks (peak {}), {} of {} bytes free",
-        heap.live_bytes, heap.live_blocks, heap.peak_bytes, heap.available_bytes, heap.claimed_bytes
+        heap.live_bytes,
+        heap.live_blocks,
+        heap.peak_bytes,
+        heap.available_bytes,
+        heap.claimed_bytes
     );
     println!(
         "sysrq: {} KiB in free frames, {} KiB in the largest piece",
@@ -73,7 +77,13 @@ fn events() {
     let events = guest.events().counters();
     let interface = if events.fifo { "FIFO" } else { "two-level" };
     println!("sysrq: {} event channels, {interface}", events.open);
-    if let Some(request) = guest.store().and_then(|store| store.oldest_request()) {
+    if let Some(grants) = guest.grant_counters() {
+        println!(
+            "sysrq: {} grants in use, {} set aside, {} leaked; {} of {} frames",
+            grants.in_use, grants.quarantined, grants.leaked, grants.frames, grants.frames_limit
+        );
+    }
+    if let Some(request) = guest::store().and_then(|store| store.oldest_request()) {
         println!("sysrq: xenstore owes an answer: {request}");
     }
 }

@@ -5,6 +5,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod own_grants;
+
 use libos::println;
 
 /// The property holds.
