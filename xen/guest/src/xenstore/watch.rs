@@ -39,8 +39,8 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// When the watch will not fire again: the connection is broken for good, or the store did not take
-    /// the watch again after a resume.
+    /// When the watch will not fire again: the connection is broken for good, or the store did not
+    /// take the watch again after a resume.
     ///
     /// # Cancellation
     ///

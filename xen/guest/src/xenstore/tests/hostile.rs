@@ -20,8 +20,8 @@ pub(super) fn message(kind: u32, request: u32, transaction: u32, payload: &[u8])
     [&header.emit()[..], payload].concat()
 }
 
-/// What a read of `domid` gives when the reply to it is changed by `change`, and whether the connection
-/// works afterwards.
+/// What a read of `domid` gives when the reply to it is changed by `change`, and whether the
+/// connection works afterwards.
 fn read_with(
     features: u32,
     change: impl Fn(&mut Vec<u8>),
@@ -38,9 +38,9 @@ fn read_with(
             server.hold = false;
             server.inject(&reply);
             changed.set(true);
-            lab.busy.set(true);
+            lab.poke();
         }
-        moved || changed.get() && lab.busy.get()
+        moved || changed.get() && lab.is_busy()
     });
     let after = lab.run(lab.store.domid());
     (result.expect("whoever waits is told"), after)
@@ -84,7 +84,7 @@ fn a_bad_payload_harms_its_own_request_alone() {
                 server.hold = false;
                 let bytes = message(kind, id, 0, payload);
                 server.inject(&bytes);
-                lab.busy.set(true);
+                lab.poke();
                 // The true reply is forgotten.
                 server.forget_held();
                 return true;
@@ -139,7 +139,7 @@ fn a_store_that_never_makes_sense_is_given_up() {
         offences += 1;
         assert!(offences < 100, "never given up");
         lab.server.borrow_mut().inject(&[0xee; 16]);
-        lab.busy.set(true);
+        lab.poke();
         lab.settle();
     }
     assert!(offences > 1);
@@ -163,7 +163,7 @@ fn a_part_without_progress_ends() {
         let bytes = if reply.ends_with(b"E2BIG\0") { reply } else { message(22, id, 0, &part) };
         server.inject(&bytes);
         server.forget_held();
-        lab.busy.set(true);
+        lab.poke();
         true
     });
     assert_eq!(result.unwrap(), Err(StoreError::BadReply(BadReply::Directory)));
@@ -192,7 +192,8 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Whether the server would find indices that it can go on with: its own asserts are for the client.
+/// Whether the server would find indices that it can go on with: its own asserts are for the
+/// client.
 fn sane(lab: &Lab) -> bool {
     let server = lab.server.borrow();
     let word = |at| server.page().u32_at(at).load(Ordering::SeqCst);

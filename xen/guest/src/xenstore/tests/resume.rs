@@ -2,8 +2,7 @@
 
 use super::super::*;
 use super::Lab;
-use crate::page::SharedPage;
-use crate::testing::store::{FakeStore, StoreServer};
+use crate::testing::store::FakeStore;
 use core::cell::RefCell;
 use core::task::{Context, Poll, Waker};
 use std::rc::Rc;
@@ -13,13 +12,8 @@ use xen_abi::DomId;
 
 /// Puts a new store behind the client, in which the domain has number 9.
 fn resume(lab: &mut Lab, index: u32, features: u32) {
-    let page = SharedPage::allocate().unwrap();
-    StoreServer::prepare(&page, index, features);
     lab.fake = FakeStore::new();
-    lab.server = RefCell::new(lab.fake.add_domain(DomId(9), page.peer()));
-    lab.busy.set(false);
-    lab.rung.store(false, core::sync::atomic::Ordering::SeqCst);
-    lab.store.resume(page, lab.bell());
+    lab.guest.resume(&lab.fake, DomId(9), index, features);
 }
 
 fn rings() -> [(u32, u32); 3] {
@@ -136,7 +130,7 @@ fn a_broken_connection_is_mended() {
     let mut lab = Lab::with_ring(0, 0);
     let mut watch = lab.run(lab.store.watch("data")).unwrap();
     lab.server.borrow_mut().inject(&[0xff; 16]);
-    lab.busy.set(true);
+    lab.poke();
     lab.settle();
     assert!(lab.store.check().is_err());
     assert!(lab.run(lab.store.domid()).is_err());
