@@ -1,5 +1,5 @@
-//! The memory of a ring: one page or several, seen as one piece. Plain pages, or granted ones: then the
-//! ring's end is the grant's.
+//! The memory of a ring: one page or several, seen as one piece. Plain pages, or granted ones: then
+//! the ring's end is the grant's.
 
 use super::RingIdx;
 use crate::page::{PAGE_BYTES, SharedPage};
