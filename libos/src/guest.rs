@@ -1,5 +1,5 @@
-//! The domain's side of Xen: event channels, timer, xenstore. Set up when something first waits, and
-//! put together again in a new domain.
+//! The domain's side of Xen: event channels, timer, xenstore. Set up when something first waits,
+//! and put together again in a new domain.
 
 use crate::exec::waiting;
 use crate::time::{self, Instant, clock};
@@ -24,7 +24,7 @@ static GRACE: Once<Duration> = Once::new();
 const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 
 /// What the domain has of Xen.
-pub(crate) struct Guest {
+pub struct Guest {
     events: Events<Native>,
     store: Option<Store>,
     sharing: Once<Option<Sharing>>,
@@ -46,7 +46,7 @@ struct Sharing {
 }
 
 /// The domain's side of Xen; nothing on a machine without it. Set up at the first call.
-pub(crate) fn get() -> Option<&'static Guest> {
+pub fn get() -> Option<&'static Guest> {
     GUEST.call_once(Guest::start).as_ref()
 }
 
@@ -71,12 +71,12 @@ impl Guest {
     }
 
     /// Our pages that peers may use. The first call sets the grant table up.
-    pub(crate) fn grants(&self) -> Option<&Grants<Native>> {
+    pub fn grants(&self) -> Option<&Grants<Native>> {
         self.sharing().map(|sharing| &sharing.grants)
     }
 
     /// Peers' pages that we may use.
-    pub(crate) fn foreign(&self) -> Option<&Foreign<Native>> {
+    pub fn foreign(&self) -> Option<&Foreign<Native>> {
         self.sharing().map(|sharing| &sharing.foreign)
     }
 
@@ -106,12 +106,12 @@ impl Guest {
     }
 
     /// The event channels.
-    pub(crate) fn events(&self) -> &Events<Native> {
+    pub fn events(&self) -> &Events<Native> {
         &self.events
     }
 
-    /// Has the timer end a sleep at `deadline`. One that is armed for an earlier time stays: the loop
-    /// then wakes once for nothing, which costs less than to set the timer for every sleep.
+    /// Has the timer end a sleep at `deadline`. One that is armed for an earlier time stays: the
+    /// loop then wakes once for nothing, which costs less than to set the timer for every sleep.
     pub(crate) fn wake_at(&self, deadline: Instant) {
         let mut timer = self.timer.lock();
         if timer.is_none() {
@@ -169,7 +169,7 @@ async fn reclaim(grants: Grants<Native>) {
 /// The store's page and port.
 fn store_ring() -> Option<(SharedPage, EvtchnPort)> {
     let info = platform::boot_info()?;
-    attach::store(&Native, &info.memory_map).unwrap_or_else(|error| {
+    attach::xenstore(&Native, &info.memory_map).unwrap_or_else(|error| {
         log::error!("xenstore ring: {error}");
         None
     })
@@ -188,7 +188,7 @@ fn store_channel(events: &Events<Native>, port: EvtchnPort) -> Option<Channel<Na
 }
 
 /// The store; nothing without Xen, or if the toolstack gave this domain none.
-pub(crate) fn store() -> Option<Xenstore> {
+pub fn store() -> Option<Xenstore> {
     get()?.store.as_ref().map(|store| store.handle.clone())
 }
 

@@ -91,8 +91,15 @@ fn seconds(text: &str) -> Result<Duration, NotSeconds> {
     number.parse().map(Duration::from_secs).map_err(|_| NotSeconds)
 }
 
-/// The facts of this boot, at debug level.
+/// The facts of this boot, at debug level. To walk over the page tables takes as long as all the
+/// rest of the boot, so it is not done for nothing.
 fn log_what_was_found(info: &BootInfo) {
+    if info.modules_ignored > 0 {
+        log::warn!("{} modules are too many and were ignored", info.modules_ignored);
+    }
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
     let hypervisor = platform::HypervisorName::ask(info);
     log::debug!("hypervisor: {hypervisor}, cpu: {}", info.features);
     for entry in &info.memory_map {
@@ -103,7 +110,4 @@ fn log_what_was_found(info: &BootInfo) {
         log::debug!("image: {} {}", region.range, region.name);
     }
     arch::paging::kernel::runs(|run| log::debug!("mapped: {} {}", run.range, run.access));
-    if info.modules_ignored > 0 {
-        log::warn!("{} modules are too many and were ignored", info.modules_ignored);
-    }
 }

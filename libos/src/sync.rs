@@ -12,13 +12,14 @@
 //! | a value that is made once | [`OnceCell`] |
 //! | tasks that go on together | [`Barrier`] |
 //!
-//! The pieces are those of the crates async-lock, async-channel, event-listener and embassy-sync. The
-//! mutex and the channel of embassy-sync are left out on purpose: they remember one waiting task, and
-//! several wake each other in turn for as long as they wait. Crates that use them work all the same.
+//! The pieces are those of the crates async-lock, async-channel, event-listener and embassy-sync.
+//! The mutex and the channel of embassy-sync are left out on purpose: they remember one waiting
+//! task, and several wake each other in turn for as long as they wait. Crates that use them work
+//! all the same.
 //!
 //! # Cancellation
-//! A wait that is dropped takes nothing: no lock, no permit, no message. A message that was being sent
-//! is dropped with the send.
+//! A wait that is dropped takes nothing: no lock, no permit, no message. A message that was being
+//! sent is dropped with the send.
 
 pub use async_channel::{
     Receiver, RecvError, SendError, Sender, TryRecvError, TrySendError, bounded, unbounded,

@@ -1,7 +1,7 @@
 //! A shell for xenstore on the console.
 //!
-//! Paths without a leading slash are below the domain's own directory. `watch` shows changes until a
-//! key is pressed; `exit` ends the domain.
+//! Paths without a leading slash are below the domain's own directory. `watch` shows changes until
+//! a key is pressed; `exit` ends the domain.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -116,11 +116,7 @@ impl Shell {
                         return String::from_utf8_lossy(&line).into_owned();
                     }
                     // Backspace and delete.
-                    8 | 127 => {
-                        if line.pop().is_some() {
-                            print!("\u{8} \u{8}");
-                        }
-                    }
+                    8 | 127 if line.pop().is_some() => print!("\u{8} \u{8}"),
                     byte if byte >= b' ' && line.len() < LINE_BYTES => {
                         line.push(byte);
                         print!("{}", char::from(byte));

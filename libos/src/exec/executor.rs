@@ -1,8 +1,8 @@
 //! The executor: the state of all tasks behind one lock, and the rounds in which they are polled.
 //!
 //! A round polls the tasks that are queued when it begins, first come, first served, and at most
-//! [`ROUND_POLLS`] of them. A task that is woken meanwhile, by itself too, is queued behind: it is polled
-//! in a later round, after the run loop has looked at events and timers.
+//! [`ROUND_POLLS`] of them. A task that is woken meanwhile, by itself too, is queued behind: it is
+//! polled in a later round, after the run loop has looked at events and timers.
 
 use super::info::{Name, TaskInfo};
 use super::join::JoinHandle;
@@ -40,8 +40,11 @@ impl Default for Executor {
 impl Executor {
     /// An executor without tasks. Takes no memory yet.
     pub const fn new() -> Self {
-        let tuning =
-            Tuning { round_polls: ROUND_POLLS, slow_poll: SLOW_POLL, clock_measured: false };
+        let tuning = Tuning {
+            round_polls: ROUND_POLLS,
+            slow_poll_ns: SLOW_POLL.as_nanos() as u64,
+            clock_measured: false,
+        };
         Self { state: Mutex::new(State::new(tuning)) }
     }
 
@@ -54,7 +57,8 @@ impl Executor {
         self.spawn_boxed(name, Box::pin(future))
     }
 
-    /// [`Self::spawn`] for all futures of one output: the code is there once for each type of output.
+    /// [`Self::spawn`] for all futures of one output: the code is there once for each type of
+    /// output.
     fn spawn_boxed<T: Send + 'static>(
         &'static self,
         name: Name,
@@ -71,7 +75,7 @@ impl Executor {
         let waker = self.state.lock().insert(Name::Given("main".into()), |index, id| {
             (None, Waker::from(Arc::new(Link { executor: self, index, id })))
         });
-        Main { executor: self, future: Box::pin(future), waker, watch: Watch::new() }
+        Main { executor: self, future: Box::pin(future), waker, watch: Watch::new(), stretch: 0 }
     }
 
     /// Whether no task is queued.
@@ -122,18 +126,13 @@ impl Executor {
         self.state.lock().label(change);
     }
 
-    /// After a poll: gives the task back, or takes it off the list if it has ended.
-    fn end_poll(&self, claim: Claim, ended: bool, took: Option<Duration>) {
-        let mut state = self.state.lock();
-        state.count_poll(took);
-        if ended {
-            drop(state);
-            return self.retire(claim);
-        }
-        let cancelled = state.give_back(claim);
-        drop(state);
-        if let Some(claim) = cancelled {
-            self.end_cancelled(claim);
+    /// After a poll: gives the task back, or takes it off the list if that was its last.
+    fn end_poll(&self, claim: Claim, ended: bool, took_ns: Option<u64>) {
+        let over = self.state.lock().end_poll(claim, ended, took_ns);
+        match over {
+            Some(claim) if ended => self.retire(claim),
+            Some(claim) => self.end_cancelled(claim),
+            None => {}
         }
     }
 
@@ -164,14 +163,16 @@ pub(super) struct Main<F: Future> {
     future: Pin<Box<F>>,
     waker: Waker,
     watch: Watch,
+    /// Polls since the clock was read.
+    stretch: usize,
 }
 
 /// What a round has come to.
 pub(super) struct Round<T> {
     /// The main task's output: the end.
     pub(super) output: Option<T>,
-    /// When the round ended.
-    pub(super) end: Instant,
+    /// The last reading of the clock.
+    pub(super) read: Instant,
 }
 
 impl<F: Future> Main<F> {
@@ -180,41 +181,50 @@ impl<F: Future> Main<F> {
         self.executor.is_idle()
     }
 
-    /// Polls what is queued, once. `start` is a reading of the clock from just before.
-    pub(super) fn round(&mut self, start: Instant, machine: &impl Machine) -> Round<F::Output> {
+    /// Polls what is queued, once. `read` is the last reading of the clock.
+    pub(super) fn round(&mut self, read: Instant, machine: &impl Machine) -> Round<F::Output> {
         let executor = self.executor;
         let (polls, tuning) = executor.state.lock().begin_round();
-        let slow_poll = tuning.slow_poll;
+        let limit_ns = tuning.slow_poll_ns;
+        let mut round = Round { output: None, read };
         if !tuning.clock_measured {
-            self.watch.measure(machine);
+            // The time since the last reading is no task's: the domain may have been suspended.
+            round.read = self.watch.measure(machine);
+            self.stretch = 0;
         }
-        let timed = self.watch.is_close(polls);
-        let mut now = start;
+        let close = self.watch.is_close(polls);
         for _ in 0..polls {
             let Some(claim) = executor.state.lock().claim_first() else { break };
-            let mut output = None;
             let ended = match &claim.body {
                 Some(body) => body.poll(),
                 None => {
-                    output = self.poll_main();
-                    output.is_some()
+                    round.output = self.poll_main();
+                    round.output.is_some()
                 }
             };
-            let took = timed.then(|| now.advance_to(machine.now()));
-            if took.is_some_and(|took| took >= slow_poll) {
+            self.stretch += 1;
+            // A lone poll tells whose time it was.
+            let timed =
+                close || self.stretch == 1 && executor.state.lock().will_be_idle_after(claim.index);
+            let took_ns = timed.then(|| {
+                self.stretch = 0;
+                round.read.advance_to(machine.now())
+            });
+            if let Some(ns) = took_ns.filter(|ns| *ns >= limit_ns) {
                 let name = executor.state.lock().name_of(claim.index);
-                self.watch.poll_was_slow(now, took.unwrap_or_default(), name, machine);
+                self.watch.poll_was_slow(round.read, ns, name, machine);
             }
-            executor.end_poll(claim, ended, took);
-            if output.is_some() {
-                return Round { output, end: now };
+            executor.end_poll(claim, ended, took_ns);
+            if round.output.is_some() {
+                return round;
             }
         }
-        if !timed {
-            let took = now.advance_to(machine.now());
-            self.watch.round_took(took, slow_poll);
+        if self.stretch >= tuning.round_polls || self.stretch > 0 && executor.is_idle() {
+            self.stretch = 0;
+            let took_ns = round.read.advance_to(machine.now());
+            self.watch.stretch_took(took_ns, limit_ns);
         }
-        Round { output: None, end: now }
+        round
     }
 
     fn poll_main(&mut self) -> Option<F::Output> {

@@ -22,19 +22,20 @@ impl core::error::Error for Cancelled {}
 
 /// The handle of a task. Awaiting it gives the task's output, or [`Cancelled`].
 ///
-/// Dropping the handle detaches the task: it goes on, and its output is dropped. Who wants a task to
-/// end with a scope calls [`JoinHandle::cancel`] there.
+/// Dropping the handle detaches the task: it goes on, and its output is dropped. Who wants a task
+/// to end with a scope calls [`JoinHandle::cancel`] there.
 ///
 /// # Cancellation
-/// Safe: a wait that is dropped leaves task and output as they are. An output is given once; a handle
-/// that is awaited again says [`Cancelled`].
+/// Safe: a wait that is dropped leaves task and output as they are. An output is given once; a
+/// handle that is awaited again says [`Cancelled`].
 pub struct JoinHandle<T> {
     pub(super) task: Arc<Task<T>>,
 }
 
 impl<T: Send + 'static> JoinHandle<T> {
-    /// Cancels the task. Its future is dropped before this returns, unless the task is being polled: a task
-    /// that cancels itself ends when its poll does. A task that has ended keeps its output.
+    /// Cancels the task. Its future is dropped before this returns, unless the task is being
+    /// polled: a task that cancels itself ends when its poll does. A task that has ended keeps its
+    /// output.
     pub fn cancel(&self) {
         let link = &self.task.link;
         link.executor.cancel(link);

@@ -25,14 +25,18 @@
 //! 4. and 5. After a poll without an output: queued again if it was woken meanwhile, else waiting.
 //! 6. By its waker, from anywhere; a waker of a task that has ended does nothing.
 //! 7. A task that is not being polled is cancelled at once: its future is dropped.
-//! 8. One that is being polled (it cancels itself) ends after its poll, unless that gives an output.
+//! 8. One that is being polled (it cancels itself) ends after its poll, unless that gives an
+//!    output.
 //!
-//! Spawning, waking and polling cost the same however many tasks there are. A task has two allocations:
-//! its future, and what its handle and wakers share ([`task`]); a wake-up takes no memory at all
-//! ([`state`]). Neighbours: [`run`] is the run loop, [`watch`] finds tasks that do not yield, [`kernel`]
-//! is the domain's own glue.
+//! Spawning, waking and polling cost the same however many tasks there are. A task has two
+//! allocations: its future, and what its handle and wakers share (`task.rs`); a wake-up takes no
+//! memory at all (`state.rs`). Neighbours: `run.rs` is the run loop, `watch.rs` finds tasks that do
+//! not yield, `kernel.rs` is the domain's own glue.
 
 mod executor;
+#[cfg(not(any(xenios_kernel, test)))]
+#[doc(hidden)]
+pub mod host;
 mod info;
 mod join;
 #[cfg(xenios_kernel)]
@@ -48,23 +52,18 @@ mod tests;
 mod wakers;
 mod watch;
 
-#[doc(hidden)]
-pub use executor::Executor;
+use executor::Executor;
 pub use executor::{ROUND_POLLS, SLOW_POLL};
 pub use info::{Name, TaskId, TaskInfo, TaskState};
 pub use join::{Cancelled, JoinHandle};
-#[doc(hidden)]
-pub use run::{Machine, run as run_on};
 #[cfg(xenios_kernel)]
 pub(crate) use wakers::Wakers;
-pub use watch::SlowPoll;
 
 pub use embassy_futures::join::{Join, Join3, Join4, JoinArray, join, join_array, join3, join4};
 pub use embassy_futures::select::{
     Either, Either3, Either4, Select, Select3, Select4, SelectArray, SelectSlice, select,
     select_array, select_slice, select3, select4,
 };
-pub use embassy_futures::yield_now;
 
 #[cfg(xenios_kernel)]
 pub(crate) use kernel::{engage, run, wait_for_console};
@@ -94,8 +93,8 @@ fn global() -> &'static Executor {
 
 /// Spawns a task: it runs beside the one that spawns it, until its end or that of the domain.
 ///
-/// Possible from anywhere, before the executor runs too. The task is called by the place of this call.
-/// Panics end the domain, so a task's end is its output or [`Cancelled`].
+/// Possible from anywhere, before the executor runs too. The task is called by the place of this
+/// call. Panics end the domain, so a task's end is its output or [`Cancelled`].
 ///
 /// ```ignore
 /// let answer = libos::spawn(async { 6 * 7 });
@@ -119,8 +118,18 @@ where
     global().spawn(Name::Given(name.into()), future)
 }
 
-/// Says in the task list what the current task waits for, while `future` is not ready. Of several at
-/// once the outermost counts.
+/// Lets all others that are queued have their turn.
+///
+/// # Cancellation
+/// Safe.
+pub async fn yield_now() {
+    // An app that does this has a run loop to yield to.
+    let _: &Executor = global();
+    embassy_futures::yield_now().await;
+}
+
+/// Says in the task list what the current task waits for, while `future` is not ready. Of several
+/// at once the outermost counts.
 ///
 /// # Cancellation
 /// That of `future`.
@@ -146,15 +155,15 @@ pub fn tasks() -> Vec<TaskInfo> {
     global().tasks()
 }
 
-/// Sets after how many polls at the most events and timers are looked at: [`ROUND_POLLS`] unless set.
-/// More is less overhead, fewer is a quicker answer to events under load. 0 counts as 1.
+/// Sets after how many polls at the most events and timers are looked at: [`ROUND_POLLS`] unless
+/// set. More is less overhead, fewer is a quicker answer to events under load. 0 counts as 1.
 pub fn set_round_polls(polls: usize) {
     global().tune(|tuning| tuning.round_polls = polls.max(1));
 }
 
 /// Sets how long a poll may take before its task is named in a warning: [`SLOW_POLL`] unless set.
 pub fn set_slow_poll(limit: Duration) {
-    global().tune(|tuning| tuning.slow_poll = limit);
+    global().tune(|tuning| tuning.slow_poll_ns = crate::time::nanos(limit));
 }
 
 /// Reading the clock may cost something else from now on: after a resume in another domain.

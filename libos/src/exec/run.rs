@@ -8,7 +8,9 @@
 //!        ╰─▶ main has returned: the end
 //! ```
 //!
-//! The clock is read once a round, and once after a sleep.
+//! Events are looked at after each round. The clock is read after each sleep, before it, and in
+//! between at the latest when as many polls have been made as a round may have: see
+//! [`super::watch`] for why not more often.
 
 use super::executor::{Executor, Main};
 use super::watch::SlowPoll;
@@ -23,8 +25,8 @@ pub trait Machine {
     /// Wakes the tasks whose events have come. Never waits.
     fn dispatch(&self);
 
-    /// Sleeps until an event comes, or until a point in time. Returns at once if an event came since the
-    /// last dispatch; may return early.
+    /// Sleeps until an event comes, or until a point in time. Returns at once if an event came
+    /// since the last dispatch; may return early.
     fn sleep(&self, until: Option<Instant>);
 
     /// A task ran too long.
@@ -47,15 +49,15 @@ impl<'a, M: Machine, F: Future> RunLoop<'a, M, F> {
         Self { main: executor.main(main), timers, machine, now: machine.now() }
     }
 
-    /// One turn: a round of polls, then events and timers, then a sleep if nothing is queued. Gives the
-    /// output of `main` once it has returned; tasks that are left then stay as they are.
+    /// One turn: a round of polls, then events and timers, then a sleep if nothing is queued. Gives
+    /// the output of `main` once it has returned; tasks that are left then stay as they are.
     pub fn turn(&mut self) -> Option<F::Output> {
         let Self { main, timers, machine, now } = self;
         let round = main.round(*now, *machine);
         if round.output.is_some() {
             return round.output;
         }
-        *now = round.end;
+        *now = round.read;
         machine.dispatch();
         timers.fire(*now);
         if main.is_idle() {
@@ -68,7 +70,9 @@ impl<'a, M: Machine, F: Future> RunLoop<'a, M, F> {
     }
 }
 
-/// Runs `main` and all tasks until `main` returns.
+/// Runs `main` and all tasks until `main` returns: what is left of the loop where nothing else ends
+/// it.
+#[cfg(not(xenios_kernel))]
 pub fn run<F: Future>(
     executor: &'static Executor,
     timers: &Timers,

@@ -1,8 +1,9 @@
-//! A slab: values with small numbers that are used again. Values never move, so growing costs no more
-//! than a chunk.
+//! A slab: values with small numbers that are used again. Values never move, so growing costs no
+//! more than a chunk.
 //!
 //! ```text
-//!   chunks ─▶ [ used | free ─┐ | used ]  [ free ◀┘ | … ]      free entries are a list, the last freed first
+//!   chunks ─▶ [ used | free ─┐ | used ]  [ free ◀┘ | … ]
+//!                 the free ones are a list: the last freed is used first
 //! ```
 
 use alloc::boxed::Box;
@@ -93,10 +94,12 @@ impl<T> Slab<T> {
     #[cold]
     fn grow(&mut self) {
         let start = (self.chunks.len() * CHUNK) as u32;
-        let numbers = start + 1..=start + CHUNK as u32;
-        let last = start + CHUNK as u32;
-        let entries = numbers.map(|next| Entry::Free(if next == last { NONE } else { next }));
-        self.chunks.push(entries.collect());
+        let mut chunk = Vec::with_capacity(CHUNK);
+        chunk.resize_with(CHUNK, || Entry::Free(NONE));
+        for (next, entry) in (start + 1..).zip(&mut chunk[..CHUNK - 1]) {
+            *entry = Entry::Free(next);
+        }
+        self.chunks.push(chunk.into_boxed_slice());
         self.free = start;
     }
 }

@@ -1,14 +1,17 @@
 //! What the executor knows of its tasks, and the queue of those that are to be polled.
 //!
 //! ```text
-//!   slots (slab)  0: main   1: net   2: -   3: conn 1   4: conn 2 …     one for each live task
-//!                    │ ▲       ▲                │ ▲
-//!   queue (FIFO)     ╰─┼──next─┼───────────────▶╯ │      links are slot numbers: queueing a task
-//!   first ─────────────╯       ╰──────last        │      takes no memory, leaving is O(1) from anywhere
+//!   slots    0: main      1: net     2: (free)   3: conn 1     one for each live task
+//!            next: 3      waiting                next: none
+//!            ▲                                   ▲
+//!   queue    first                               last
+//!
+//!   Links are numbers of slots, in both directions: to be queued takes no memory, and a task
+//!   leaves the queue from anywhere at the same cost.
 //! ```
 //!
-//! Plain data, behind one lock in [`super::Executor`]. Nothing here calls code of a task: whatever a
-//! future or an output does when it is polled or dropped, the lock is free.
+//! Plain data, behind one lock in [`super::Executor`]. Nothing here calls code of a task: whatever
+//! a future or an output does when it is polled or dropped, the lock is free.
 
 use super::info::{Name, TaskId, TaskInfo, TaskState};
 use super::slab::{NONE, Slab};
@@ -50,7 +53,7 @@ struct Slot {
     joiner: Option<Waker>,
     polls: u64,
     /// Time of the polls that were timed.
-    run_time: Duration,
+    run_ns: u64,
     all_timed: bool,
     /// What the task waits for, since its last poll; and until when at the latest.
     reason: Option<&'static str>,
@@ -73,7 +76,7 @@ pub(super) struct State {
 #[derive(Clone, Copy)]
 pub(super) struct Tuning {
     pub(super) round_polls: usize,
-    pub(super) slow_poll: Duration,
+    pub(super) slow_poll_ns: u64,
     /// Whether it is known what reading the clock costs.
     pub(super) clock_measured: bool,
 }
@@ -104,7 +107,8 @@ impl State {
         }
     }
 
-    /// Lists a new task, queued. `make` gets its number and identity and gives its body, and a result.
+    /// Lists a new task, queued. `make` gets its number and identity and gives its body, and a
+    /// result.
     pub(super) fn insert<R>(
         &mut self,
         name: Name,
@@ -126,7 +130,7 @@ impl State {
             body,
             joiner: None,
             polls: 0,
-            run_time: Duration::ZERO,
+            run_ns: 0,
             all_timed: true,
             reason: None,
             until: Instant::FAR_FUTURE,
@@ -140,7 +144,8 @@ impl State {
         self.queued
     }
 
-    /// How many polls the next round has, and what it goes by. The clock is measured in it, if need be.
+    /// How many polls the next round has, and what it goes by. The clock is measured in it, if need
+    /// be.
     pub(super) fn begin_round(&mut self) -> (usize, Tuning) {
         let tuning = self.tuning;
         self.tuning.clock_measured = true;
@@ -169,22 +174,43 @@ impl State {
     /// Claims the first task of the queue, to poll it.
     pub(super) fn claim_first(&mut self) -> Option<Claim> {
         let index = self.first;
-        self.unlink(index);
         let slot = self.slots.get_mut(index)?;
+        self.queued -= 1;
+        self.first = slot.next;
         slot.phase = Phase::Claimed;
         slot.woken = false;
         slot.reason = None;
         slot.until = Instant::FAR_FUTURE;
         let body = slot.body.take();
         self.current = index;
+        match self.slots.get_mut(self.first) {
+            Some(second) => second.previous = NONE,
+            None => self.last = NONE,
+        }
         Some(Claim { index, body })
     }
 
-    /// Gives back a task whose poll has ended without an output. Nothing, or the task again if it is to
-    /// be cancelled now.
-    pub(super) fn give_back(&mut self, claim: Claim) -> Option<Claim> {
+    /// Whether nothing is queued, and will not be by the end of this task's poll.
+    pub(super) fn will_be_idle_after(&mut self, index: u32) -> bool {
+        self.queued == 0 && self.slots.get_mut(index).is_none_or(|slot| !slot.woken)
+    }
+
+    /// After a poll of the current task: counts it and gives the task back. The task again, if that
+    /// was its last: it has `ended`, or was cancelled meanwhile.
+    pub(super) fn end_poll(
+        &mut self,
+        claim: Claim,
+        ended: bool,
+        took_ns: Option<u64>,
+    ) -> Option<Claim> {
+        self.current = NONE;
         let slot = self.slots.get_mut(claim.index)?;
-        if slot.cancelled {
+        slot.polls += 1;
+        match took_ns {
+            Some(ns) => slot.run_ns = slot.run_ns.saturating_add(ns),
+            None => slot.all_timed = false,
+        }
+        if ended || slot.cancelled {
             return Some(claim);
         }
         slot.body = claim.body;
@@ -195,8 +221,8 @@ impl State {
         None
     }
 
-    /// Claims a task to cancel it; nothing if that is not possible (any more) or has to wait for the end
-    /// of its poll.
+    /// Claims a task to cancel it; nothing if that is not possible (any more) or has to wait for
+    /// the end of its poll.
     pub(super) fn claim_to_cancel(&mut self, index: u32, id: TaskId) -> Option<Claim> {
         let slot = self.live(index, id)?;
         slot.cancelled = true;
@@ -221,18 +247,8 @@ impl State {
         })
     }
 
-    /// Counts a poll of the current task, which has ended.
-    pub(super) fn count_poll(&mut self, took: Option<Duration>) {
-        let current = core::mem::replace(&mut self.current, NONE);
-        if let Some(slot) = self.slots.get_mut(current) {
-            slot.polls += 1;
-            slot.all_timed &= took.is_some();
-            slot.run_time = slot.run_time.saturating_add(took.unwrap_or_default());
-        }
-    }
-
-    /// Notes who waits for the end of a task; whether it still lives. Gives back what was noted before,
-    /// to be dropped without the lock.
+    /// Notes who waits for the end of a task; whether it still lives. Gives back what was noted
+    /// before, to be dropped without the lock.
     pub(super) fn join(&mut self, index: u32, id: TaskId, waker: &Waker) -> Option<Option<Waker>> {
         let slot = self.live(index, id)?;
         let same = slot.joiner.as_ref().is_some_and(|joiner| joiner.will_wake(waker));
@@ -308,7 +324,7 @@ impl Slot {
                 Phase::Claimed => TaskState::Running,
             },
             polls: self.polls,
-            run_time: self.all_timed.then_some(self.run_time),
+            run_time: self.all_timed.then(|| Duration::from_nanos(self.run_ns)),
             reason: self.reason,
             until: Some(self.until).filter(|until| *until < Instant::FAR_FUTURE),
         }

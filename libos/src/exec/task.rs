@@ -7,9 +7,9 @@
 //!                        ╰── its own waker ───────────╯      until the future has ended
 //! ```
 //!
-//! The future is dropped the moment it has ended, whoever still holds a waker. While a task is claimed
-//! (see [`super::state`]) only the claimer touches its stage, so the stage's lock is always free: the lock
-//! is there to say so in safe code.
+//! The future is dropped the moment it has ended, whoever still holds a waker. While a task is
+//! claimed (see [`super::state`]) only the claimer touches its stage, so the stage's lock is always
+//! free: the lock is there to say so in safe code.
 
 use super::Executor;
 use super::info::TaskId;

@@ -1,7 +1,7 @@
 //! A domain of a test's own: executor, timers and a clock that moves when the test says so.
 //!
-//! Each test runs on a thread of its own, and [`world`] is that thread's: so tests use the functions
-//! that apps use, side by side.
+//! Each test runs on a thread of its own, and [`world`] is that thread's: so tests use the
+//! functions that apps use, side by side.
 
 use super::executor::Executor;
 use super::run::{self, Machine};
@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) dispatches: AtomicU64,
     /// What wakes a domain that sleeps without a deadline.
     events: Mutex<Vec<Waker>>,
+    /// How long the next dispatch suspends the domain.
+    suspend_ns: AtomicU64,
     /// Warnings about slow polls.
     pub(crate) warnings: Trace,
 }
@@ -58,6 +60,7 @@ pub(crate) fn fresh() -> &'static World {
         readings: AtomicU64::new(0),
         dispatches: AtomicU64::new(0),
         events: Mutex::new(Vec::new()),
+        suspend_ns: AtomicU64::new(0),
         warnings: Trace::new(),
     }));
     WORLD.set(Some(world));
@@ -85,6 +88,11 @@ impl World {
         self.reading_ns.store(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
+    /// Has the domain suspended for so long at the next dispatch.
+    pub(crate) fn suspend_at_dispatch(&self, time: Duration) {
+        self.suspend_ns.store(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+
     /// Wakes a waker at the next dispatch after a sleep, as an event would.
     pub(crate) fn wake_by_event(&self, waker: Waker) {
         self.events.lock().unwrap().push(waker);
@@ -100,6 +108,11 @@ impl Machine for World {
 
     fn dispatch(&self) {
         self.dispatches.fetch_add(1, Ordering::Relaxed);
+        let suspend_ns = self.suspend_ns.swap(0, Ordering::Relaxed);
+        if suspend_ns > 0 {
+            self.now_ns.fetch_add(suspend_ns, Ordering::Relaxed);
+            super::clock_changed();
+        }
         let events = core::mem::take(&mut *self.events.lock().unwrap());
         events.into_iter().for_each(Waker::wake);
     }

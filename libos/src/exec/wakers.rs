@@ -3,8 +3,8 @@
 use alloc::collections::LinkedList;
 use core::task::Waker;
 
-/// Wakers, each task's once. A list, because an empty one is all zeros: a static that has it takes no
-/// bytes of the image.
+/// Wakers, each task's once. A list, because an empty one is all zeros: a static that has it takes
+/// no bytes of the image.
 pub(crate) struct Wakers(LinkedList<Waker>);
 
 impl Wakers {

@@ -1,5 +1,5 @@
-//! The hook of the crate getrandom: `__getrandom_v03_custom`, which its versions 0.3 and 0.4 call in a
-//! kernel. Version 0.2 has another hook, which this target cannot use: keep it out of an app.
+//! The hook of the crate getrandom: `__getrandom_v03_custom`, which its versions 0.3 and 0.4 call
+//! in a kernel. Version 0.2 has another hook, which this target cannot use: keep it out of an app.
 
 use getrandom::Error;
 
@@ -12,8 +12,8 @@ const UNSEEDED: u16 = 1;
 /// The bytes are the caller's to write; they may be uninitialised.
 #[unsafe(no_mangle)]
 unsafe extern "Rust" fn __getrandom_v03_custom(to: *mut u8, len: usize) -> Result<(), Error> {
-    // SAFETY: the bytes are ours to write for the time of this call (the contract above), so they are
-    // initialised here before they become a slice.
+    // SAFETY: the bytes are ours to write for the time of this call (the contract above), so they
+    // are initialised here before they become a slice.
     let to = unsafe {
         to.write_bytes(0, len);
         core::slice::from_raw_parts_mut(to, len)

@@ -6,11 +6,12 @@
 //!   a resume: all anew ──────┘                      ╰──▶ bytes for who asks
 //! ```
 //!
-//! Nothing here ever waits. Until a good source was mixed in (the CPU's instructions, or a seed from the
-//! toolstack) no byte is handed out: [`Unseeded`]. Jitter alone can be guessed by who measures us.
+//! Nothing here ever waits. Until a good source was mixed in (the CPU's instructions, or a seed
+//! from the toolstack) no byte is handed out: [`Unseeded`]. Jitter alone can be guessed by who
+//! measures us.
 //!
-//! The generator seeds itself when it is first used. Crates that ask getrandom (RustCrypto and others)
-//! are served as well: see [`getrandom`].
+//! The generator seeds itself when it is first used. Crates that ask getrandom (RustCrypto and
+//! others) are served as well: `getrandom.rs`.
 
 #[cfg(xenios_kernel)]
 #[allow(unsafe_code, reason = "getrandom's interface is a raw pointer")]
@@ -37,14 +38,14 @@ pub fn try_fill(to: &mut [u8]) -> Result<(), Unseeded> {
     pool.fill(to)
 }
 
-/// Mixes bytes in, secret or not: they never make matters worse. [`SEED_BYTES`] or more in one piece
-/// count as a good source: give them only if they are secret and used once.
+/// Mixes bytes in, secret or not: they never make matters worse. [`SEED_BYTES`] or more in one
+/// piece count as a good source: give them only if they are secret and used once.
 pub fn mix(bytes: &[u8]) {
     POOL.lock().mix(bytes);
 }
 
-/// Mixes in what the CPU gives, anew. Called when the domain is resumed: two domains that come from one
-/// saved image must not go on with the same bytes.
+/// Mixes in what the CPU gives, anew. Called when the domain is resumed: two domains that come from
+/// one saved image must not go on with the same bytes.
 pub fn reseed() {
     POOL.lock().reseed(cpu_word);
 }

@@ -1,9 +1,10 @@
 //! The generator's state: a key, and whether it is one that nobody can guess.
 //!
-//! ChaCha20 is all it takes. Mixing: 32 bytes are added to the key (xor), and the first 32 bytes of the
-//! stream under that sum are the next key; so every bit of what was mixed in counts, and bytes that
-//! someone else chose cannot undo what was there. Filling: the first 32 bytes of the stream are the next
-//! key, what follows is handed out; who learns the key later cannot tell what was handed out before.
+//! ChaCha20 is all it takes. Mixing: 32 bytes are added to the key (xor), and the first 32 bytes of
+//! the stream under that sum are the next key; so every bit of what was mixed in counts, and bytes
+//! that someone else chose cannot undo what was there. Filling: the first 32 bytes of the stream
+//! are the next key, what follows is handed out; who learns the key later cannot tell what was
+//! handed out before.
 
 use arch::entropy::Quality;
 use core::fmt;
@@ -52,8 +53,8 @@ impl Pool {
         }
     }
 
-    /// Mixes in words from the CPU. They count if each of them came from its random number generator.
-    /// What was unknown before stays unknown, whatever they are.
+    /// Mixes in words from the CPU. They count if each of them came from its random number
+    /// generator. What was unknown before stays unknown, whatever they are.
     pub(super) fn reseed(&mut self, mut word: impl FnMut() -> (u64, Quality)) {
         self.started = true;
         let mut good = true;
@@ -189,8 +190,8 @@ mod tests {
 
     #[test]
     fn the_stream_is_chacha20() {
-        // RFC 8439 has no vector for a 64-bit counter, but block 0 under a key and nonce of zeros is
-        // the same in both layouts (appendix A.1, test vector 1).
+        // RFC 8439 has no vector for a 64-bit counter, but block 0 under a key and nonce of zeros
+        // is the same in both layouts (appendix A.1, test vector 1).
         let mut pool = Pool { key: [0; 32], started: true, seeded: true };
         let mut bytes = [0; 8];
         pool.fill(&mut bytes).unwrap();

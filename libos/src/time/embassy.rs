@@ -7,9 +7,10 @@
 //!                                            Timers
 //! ```
 //!
-//! embassy-time never says that a timer was dropped, and asks again at each poll. So a waker has one
-//! entry, for the earliest time it asked for: a wake-up too many does no harm, and asks anew. Looking
-//! for the entry takes time in proportion to the tasks that use embassy-time; [`super::sleep`] does not.
+//! embassy-time never says that a timer was dropped, and asks again at each poll. So a waker has
+//! one entry, for the earliest time it asked for: a wake-up too many does no harm, and asks anew.
+//! Looking for the entry takes time in proportion to the tasks that use embassy-time;
+//! [`super::sleep`] does not.
 
 use super::timers::Key;
 use super::{Instant, Timers};
@@ -104,7 +105,8 @@ impl Queue {
         if let Some((key, _)) = inner.timer.take() {
             timers.cancel(key);
         }
-        let due: Vec<_> = inner.entries.extract_if(.., |(at, _)| *at <= now).collect();
+        let mut due: Vec<_> = inner.entries.extract_if(.., |(at, _)| *at <= now).collect();
+        due.sort_by_key(|(at, _)| *at);
         let next = inner.entries.iter().map(|(at, _)| *at).min();
         if let Some(next) = next {
             self.arm(&mut inner, timers, next);

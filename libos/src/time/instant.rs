@@ -42,9 +42,9 @@ impl Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// Moves this point to a later one; by how much.
-    pub(crate) fn advance_to(&mut self, later: Self) -> Duration {
-        later - core::mem::replace(self, later)
+    /// Moves this point to a later one; by how many nanoseconds.
+    pub(crate) fn advance_to(&mut self, later: Self) -> u64 {
+        later.0.saturating_sub(core::mem::replace(self, later).0)
     }
 
     /// Time from this point to now.
@@ -54,7 +54,7 @@ impl Instant {
 }
 
 /// Nanoseconds of a duration, at most those that fit.
-pub(super) fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

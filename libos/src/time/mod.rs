@@ -1,13 +1,14 @@
 //! Time: points of it, sleeps, limits, beats.
 //!
 //! ```text
-//!   sleep, sleep_until, timeout, Ticker ──▶ Timers (a heap) ──▶ first deadline ──▶ how long the CPU sleeps
-//!   embassy-time's clients ──▶ embassy ──────┘  ▲ fire(now), by the run loop once a round
+//!   sleep, timeout, Ticker ────────▶ Timers ──first deadline──▶ run loop: how long to sleep
+//!   embassy-time ──▶ embassy.rs ──────┘  ▲                         │
+//!                                        ╰──────── fire(now) ──────╯
 //! ```
 //!
-//! A sleep does not read the clock to find out whether it is over: the run loop does, once for all, and
-//! says so. So no sleep ends early, and all that are over by one reading end in the order of their
-//! deadlines.
+//! A sleep does not read the clock to find out whether it is over: the run loop does, once for all,
+//! and says so. So no sleep ends early, and all that are over by one reading end in the order of
+//! their deadlines.
 
 pub(crate) mod clock;
 #[cfg(any(xenios_kernel, test))]
@@ -22,9 +23,10 @@ mod timers;
 pub use clock::{since_boot, wall};
 pub use core::time::Duration;
 pub use instant::Instant;
+pub(crate) use instant::nanos;
 pub use sleep::{Elapsed, Sleep, sleep, sleep_until, timeout, timeout_at};
 pub use ticker::{Ticker, interval};
-pub use timers::Timers;
+pub(crate) use timers::Timers;
 
 /// The domain's timers.
 #[cfg(not(test))]

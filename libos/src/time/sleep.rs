@@ -23,7 +23,7 @@ pub fn sleep(time: Duration) -> Sleep {
 /// # Cancellation
 /// Safe: a sleep that is dropped leaves nothing behind.
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep::new(super::timers(), deadline)
+    Sleep { timers: super::timers(), deadline, key: None }
 }
 
 /// Gives a future this long, from now.
@@ -77,12 +77,6 @@ pub struct Sleep {
 }
 
 impl Sleep {
-    /// A sleep by these timers.
-    #[doc(hidden)]
-    pub fn new(timers: &'static Timers, deadline: Instant) -> Self {
-        Self { timers, deadline, key: None }
-    }
-
     /// When it ends.
     pub fn deadline(&self) -> Instant {
         self.deadline

@@ -10,8 +10,8 @@ use futures_core::Stream;
 
 /// Ticks every so often, on a grid: the time between two ticks varies, but no error adds up.
 ///
-/// After a pause (the domain's, or the task's) the ticks that were missed come as one; the next is again
-/// on the grid.
+/// After a pause (the domain's, or the task's) the ticks that were missed come as one; the next is
+/// again on the grid.
 ///
 /// ```text
 ///   grid     |    |    |    |    |    |    |    |
@@ -66,8 +66,8 @@ impl Ticker {
 
 /// The first point of the grid after `fired`.
 fn following(tick: Instant, fired: Instant, period: Duration) -> Instant {
-    let period_ns = super::instant::nanos(period);
-    let missed = super::instant::nanos(fired - tick) / period_ns;
+    let period_ns = super::nanos(period);
+    let missed = super::nanos(fired - tick) / period_ns;
     let ahead = period_ns.saturating_mul(missed.saturating_add(1));
     tick + Duration::from_nanos(ahead)
 }

@@ -1,13 +1,14 @@
 //! Who is to be woken when: a heap by deadline.
 //!
 //! ```text
-//!   heap   [ 10 s, slot 2 | 12 s, slot 0 | 11 s, slot 3 ]     a parent is never later than its children
-//!               ▲   │                                         arming, firing, giving up: O(log n)
-//!   slots  0 … 2: armed { position 0, waker }  1: fired { at }
+//!   heap   [ 10 s, slot 2 | 12 s, slot 0 | 11 s, slot 3 ]
+//!                ▲    ╰──▶╮                    a parent is never later than its children:
+//!   slots        ╰─── 2: armed at position 0   arming, firing, giving up: O(log n)
+//!                     1: fired
 //! ```
 //!
-//! A slot knows its place in the heap, so a sleep that is given up leaves the heap at once: an hour's
-//! timeout around a quick answer does not stay for an hour.
+//! A slot knows its place in the heap, so a sleep that is given up leaves the heap at once: an
+//! hour's timeout around a quick answer does not stay for an hour.
 
 use super::Instant;
 use crate::exec::slab::Slab;
@@ -69,8 +70,8 @@ impl Timers {
         }
     }
 
-    /// Arms a timer that has no key yet, and gives it one. Ready, with the time at which it fired, once
-    /// it has: then it has no key any more.
+    /// Arms a timer that has no key yet, and gives it one. Ready, with the time at which it fired,
+    /// once it has: then it has no key any more.
     pub(super) fn poll(
         &self,
         key: &mut Option<Key>,

@@ -4,10 +4,14 @@ use super::super::testing::{self, Trace};
 use super::super::{Cancelled, JoinHandle, spawn, tasks, yield_now};
 use super::Gate;
 use crate::time::{Duration, sleep};
+use core::future::poll_fn;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::{Poll, Waker};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::format;
 use std::string::{String, ToString};
+use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
 #[test]
@@ -40,6 +44,48 @@ fn a_hundred_thousand_tasks() {
         sum
     });
     assert_eq!(sum, (0..COUNT).filter(|number| number % 3 != 0).sum());
+}
+
+#[test]
+fn no_wake_up_of_any_thread_is_lost() {
+    const THREADS: usize = 4;
+    const TASKS: usize = 50;
+    const TOKENS: usize = 200;
+    struct Tray(AtomicUsize, Mutex<Option<Waker>>);
+    let world = testing::fresh();
+    world.run(async {
+        let trays: Arc<Vec<Tray>> =
+            Arc::new((0..TASKS).map(|_| Tray(AtomicUsize::new(0), Mutex::new(None))).collect());
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|number| {
+                let trays = trays.clone();
+                let mut taken = 0;
+                spawn(poll_fn(move |context| {
+                    *trays[number].1.lock().unwrap() = Some(context.waker().clone());
+                    taken += trays[number].0.swap(0, Ordering::SeqCst);
+                    if taken == THREADS * TOKENS { Poll::Ready(()) } else { Poll::Pending }
+                }))
+            })
+            .collect();
+        yield_now().await;
+        for thread in 0..THREADS {
+            let trays = trays.clone();
+            std::thread::spawn(move || {
+                for step in 0..TASKS * TOKENS {
+                    let one = &trays[(step * 7 + thread) % TASKS];
+                    one.0.fetch_add(1, Ordering::SeqCst);
+                    if let Some(waker) = one.1.lock().unwrap().take() {
+                        waker.wake();
+                    }
+                }
+            });
+        }
+        let start = std::time::Instant::now();
+        while !tasks.iter().all(JoinHandle::is_finished) {
+            assert!(start.elapsed().as_secs() < 60, "a wake-up was lost");
+            yield_now().await;
+        }
+    });
 }
 
 /// A step of the model.

@@ -15,13 +15,13 @@ use libos::rng::{self, Rng, SEED_BYTES, Unseeded};
 
 libos::entry!(main);
 
-async fn main(_: libos::Env) {
-    kernels::conclude(show());
+async fn main(env: libos::Env) {
+    kernels::conclude(show(env.boot_line().option("seeded") != Some("no")));
 }
 
-fn show() -> Result<(), String> {
+fn show(expected: bool) -> Result<(), String> {
     let seeded = rng::is_seeded();
-    libos::println!("seeded by the CPU: {seeded}");
+    check!(seeded == expected, "seeded by the CPU: {seeded}");
     if !seeded {
         check!(rng::try_fill(&mut [0; 8]) == Err(Unseeded), "bytes without a seed");
         check!(getrandom::u64().is_err(), "bytes without a seed, by getrandom");

@@ -278,6 +278,9 @@ impl Device {
             Poll::Pending => peer_watch.poll_next(context).map(|path| path.map(Some)),
         })
         .await?;
+        if path.is_none() {
+            self.own_watch.forget();
+        }
         let key = path.as_deref().and_then(|path| path.strip_prefix(self.peer.path.as_str()));
         let key = key.and_then(|key| key.strip_prefix('/')).filter(|key| *key != "state");
         Ok(key.map(String::from))

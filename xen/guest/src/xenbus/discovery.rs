@@ -80,6 +80,7 @@ impl Discovery {
             }
             if !self.due {
                 self.watch.next().await?;
+                self.watch.forget();
                 self.due = true;
             }
             self.look().await?;

@@ -47,11 +47,16 @@ impl Keys<'_> {
         self.path
     }
 
-    /// A number; nothing if there is no such key.
-    pub async fn number(&self, key: &str) -> Result<Option<u32>, DeviceError> {
+    /// A number of up to 64 bits; nothing if there is no such key.
+    pub async fn wide_number(&self, key: &str) -> Result<Option<u64>, DeviceError> {
         let Some(value) = self.value(key).await? else { return Ok(None) };
-        let number = decimal(&value).and_then(|number| u32::try_from(number).ok());
-        number.map(Some).ok_or_else(|| self.fault(key, KeyFault::Malformed))
+        decimal(&value).map(Some).ok_or_else(|| self.fault(key, KeyFault::Malformed))
+    }
+
+    /// A number of up to 32 bits; nothing if there is no such key.
+    pub async fn number(&self, key: &str) -> Result<Option<u32>, DeviceError> {
+        let number = self.wide_number(key).await?.map(u32::try_from).transpose();
+        number.map_err(|_| self.fault(key, KeyFault::Malformed))
     }
 
     /// A number that has to be there.

@@ -49,6 +49,11 @@ impl Watch {
         poll_fn(|context| self.poll_next(context)).await
     }
 
+    /// Forgets what has changed so far: for those who are about to read all of it anyway.
+    pub fn forget(&mut self) {
+        self.shared.with(|link| link.protocol.watches.forget(self.token));
+    }
+
     /// [`Self::next`] for those who wait for several things.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<String, StoreError>> {
         self.shared.with(|link| {

@@ -114,6 +114,13 @@ impl Watches {
         entry.wake(wakers);
     }
 
+    /// What has changed so far is not to be told any more.
+    pub fn forget(&mut self, token: Token) {
+        if let Some(entry) = self.find(token) {
+            entry.changed.clear();
+        }
+    }
+
     pub fn poll_registered(
         &mut self,
         token: Token,

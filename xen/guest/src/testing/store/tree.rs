@@ -189,7 +189,7 @@ impl View<'_> {
         for gone in gone {
             self.nodes.remove(&gone);
             self.seen.insert(gone.clone());
-            // One event for the node that is removed; those below it concern their own watches alone.
+            // One event for the node that is removed; those below concern their own watches alone.
             let below = gone != path;
             self.changed.push(Changed { path: gone, exact: below });
         }

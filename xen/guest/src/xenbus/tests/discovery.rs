@@ -3,6 +3,7 @@
 use super::super::{Change, Discovery};
 use super::*;
 use core::cell::RefCell;
+use core::task::Poll;
 use std::vec::Vec;
 
 #[test]
@@ -53,19 +54,26 @@ fn a_backend_is_told_of_every_device_of_every_domain() {
 fn a_change_is_told_even_if_the_look_at_it_was_cancelled() {
     let pair = Pair::new();
     let mut discovery = pair.run(Discovery::frontends(&pair.front.store, "vif")).unwrap();
+    assert!(pair.run(discovery.next()).is_ok());
     for turns in 1..20 {
+        let place = Place { frontend: DomId::SELF, id: turns };
+        pair.fake.add_device("vif", turns, FRONT, BACK);
+        while pair.turn() {}
+        let mut told = None;
         {
             let mut next = core::pin::pin!(discovery.next());
             let mut context = core::task::Context::from_waker(core::task::Waker::noop());
             for _ in 0..turns {
-                if next.as_mut().poll(&mut context).is_ready() {
+                if let Poll::Ready(change) = next.as_mut().poll(&mut context) {
+                    told = Some(change);
                     break;
                 }
                 pair.turn();
             }
         }
-        pair.fake.add_device("vif", turns, FRONT, BACK);
-        let place = Place { frontend: DomId::SELF, id: turns };
-        while pair.run(discovery.next()) != Ok(Change::Added(place)) {}
+        // No event comes any more.
+        while pair.turn() {}
+        let told = told.unwrap_or_else(|| pair.run(discovery.next()));
+        assert_eq!(told, Ok(Change::Added(place)), "after {turns} turns");
     }
 }

@@ -16,6 +16,8 @@ fn two_ends_meet_and_part() {
             let event = use_front(&mut front, state).await.unwrap();
             front.close().await.unwrap();
             done.borrow_mut().push(("front", event));
+            // Not for a device that is about to be removed.
+            assert_eq!(front.prepare().await, Err(DeviceError::Gone));
         });
         tasks.spawn(async {
             let mut back = pair.open_back().await.unwrap();
@@ -31,8 +33,10 @@ fn two_ends_meet_and_part() {
         assert_eq!(text(&pair.back_path, "sectors"), "1099511627776");
         pair.fake.unplug(&pair.back_path);
         pair.run_all(&mut tasks);
-        assert_eq!(tasks.left(), 0);
         assert_eq!(pair.states(), ("6".into(), "6".into()));
+        pair.fake.remove(&pair.front_path);
+        pair.run_all(&mut tasks);
+        assert_eq!(tasks.left(), 0);
         let mut ended = done.take();
         ended.sort_by_key(|(end, _)| *end);
         assert_eq!(ended, [("back", Event::Closing), ("front", Event::Closing)]);
@@ -134,6 +138,48 @@ fn a_backend_that_dies_is_replaced_by_one_in_another_domain() {
     let mut seen = seen.take();
     seen[..2].sort_by_key(|(domain, _)| core::cmp::Reverse(*domain));
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_link_that_moves_is_the_end_of_the_connection() {
+    let pair = Pair::new();
+    let mut front = pair.run(pair.open_front()).unwrap();
+    let mut tasks = Tasks::new();
+    tasks.spawn(async {
+        let mut back = pair.open_back().await.unwrap();
+        let _ = use_back(&mut back).await;
+    });
+    pair.run_all(&mut tasks);
+    pair.run(async {
+        front.prepare().await.unwrap();
+        front.publish(&FRONT_KEYS, XenbusState::Connected).await.unwrap();
+    });
+    pair.run_all(&mut tasks);
+    pair.run(front.connect()).unwrap();
+    // The backend of before stays where it is, connected.
+    pair.fake.write(&format!("{}/backend", pair.front_path), "/local/domain/5/backend/vif/7/0");
+    assert_eq!(pair.run(closing(&mut front)), Ok(Event::Closed));
+    pair.run(front.close()).unwrap();
+    assert_eq!(pair.states(), ("6".into(), "4".into()));
+}
+
+#[test]
+fn nothing_is_told_to_an_end_that_is_not_ready_any_more() {
+    for state in [XenbusState::Closing, XenbusState::Closed, XenbusState::Unknown] {
+        let pair = Pair::new();
+        let mut front = pair.run(pair.open_front()).unwrap();
+        let mut back = pair.run(pair.open_back()).unwrap();
+        pair.set_states(XenbusState::Initialising, XenbusState::InitWait);
+        pair.run(front.prepare()).unwrap();
+        pair.set_states(XenbusState::Initialising, state);
+        let told = pair.run(front.publish(&FRONT_KEYS, XenbusState::Connected));
+        assert_eq!(told, Err(DeviceError::Closing), "{state}");
+        assert_eq!(pair.fake.text(&format!("{}/ring-ref", pair.front_path)), None);
+        pair.set_states(XenbusState::Connected, XenbusState::InitWait);
+        pair.run(back.offer(&BACK_KEYS)).unwrap();
+        pair.set_states(state, XenbusState::InitWait);
+        assert_eq!(pair.run(back.accept(&[])), Err(DeviceError::Closing), "{state}");
+    }
 }
 
 #[test]

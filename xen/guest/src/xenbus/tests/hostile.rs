@@ -32,6 +32,8 @@ fn values_of_the_peer_are_checked() {
             set("x", value);
             assert_eq!(peer.number("x").await, Err(fault(&path("x"), KeyFault::Malformed)));
         }
+        set("x", "1099511627776");
+        assert_eq!(peer.wide_number("x").await, Ok(Some(1 << 40)));
         set("mac", "00:16:3e:00:00:01");
         assert_eq!(peer.text("mac", 17).await.unwrap().as_deref(), Some("00:16:3e:00:00:01"));
         assert_eq!(peer.text("mac", 16).await, Err(fault(&path("mac"), KeyFault::TooLong)));

@@ -4,6 +4,7 @@ use super::super::*;
 use super::Lab;
 use crate::testing::tasks::Tasks;
 use core::cell::Cell;
+use core::future::Future;
 use core::sync::atomic::Ordering;
 use proptest::prelude::*;
 use std::vec::Vec;
@@ -111,6 +112,24 @@ fn a_bad_payload_harms_its_own_request_alone() {
     assert_eq!(result.map(|_| ()), bad(text(TextError::Number)));
     lab.server.borrow_mut().hold = false;
     assert!(lab.run(store.domid()).is_ok(), "the connection works");
+}
+
+#[test]
+fn a_reply_to_a_request_that_is_not_sent_yet_is_an_offence() {
+    let lab = Lab::with_ring(0, 0);
+    let value = [0; 2000];
+    let mut write = std::boxed::Box::pin(lab.store.write("data/a", &value));
+    let mut context = core::task::Context::from_waker(core::task::Waker::noop());
+    assert!(write.as_mut().poll(&mut context).is_pending());
+    let mut id = [0; 4];
+    lab.server.borrow().page().read(4, &mut id);
+    let reply = message(11, u32::from_le_bytes(id), 0, b"OK\0");
+    lab.server.borrow_mut().limit = reply.len();
+    lab.server.borrow_mut().inject(&reply);
+    lab.poke();
+    lab.turn();
+    let offence = BadReply::Unsolicited(RequestId(u32::from_le_bytes(id)));
+    assert_eq!(lab.run(write), Err(StoreError::BadReply(offence)));
 }
 
 #[test]

@@ -138,6 +138,24 @@ fn at_most_16_are_in_flight_and_each_gets_its_own_reply() {
 }
 
 #[test]
+fn an_id_is_not_used_again_soon() {
+    let lab = Lab::new();
+    lab.server.borrow_mut().hold = true;
+    let mut seen = Vec::new();
+    for _ in 0..100 {
+        let mut call = std::boxed::Box::pin(lab.store.domid());
+        assert!(poll_once(call.as_mut()).is_pending());
+        lab.settle();
+        let id: [u8; 4] = lab.server.borrow().held()[0][4..8].try_into().unwrap();
+        assert!(id != [0; 4] && !seen.contains(&id));
+        seen.push(id);
+        lab.server.borrow_mut().release(0);
+        lab.poke();
+        assert_eq!(lab.run(call), Ok(GUEST));
+    }
+}
+
+#[test]
 fn a_dropped_request_harms_no_other() {
     let lab = Lab::new();
     lab.fake.write(&lab.home("data/a"), "a");
