@@ -9,6 +9,7 @@
 //! to another backend is a new one, all zeroes.
 
 use super::proto::Piece;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use xen::Hypervisor;
 use xen::gnttab::{GrantError, Grants, LentPages};
@@ -22,9 +23,10 @@ const CLASSES: [usize; 3] = [1, 3, 16];
 
 /// Pages for one packet.
 pub(super) struct TxBuffer {
-    first: LentPages,
+    /// In a box: a buffer is passed on several times on its way through the ring and back.
+    first: Box<LentPages>,
     /// More of them, where memory is in small pieces: of one page each.
-    more: Vec<LentPages>,
+    more: Vec<Box<LentPages>>,
 }
 
 impl TxBuffer {
@@ -55,17 +57,16 @@ impl TxBuffer {
 
     /// The pieces of the packet, page by page.
     pub fn pieces(&self, len_bytes: usize, to: &mut [Piece; PACKET_SLOTS_MAX]) -> usize {
-        let references = self.first.references();
-        let references = references.chain(self.more.iter().flat_map(LentPages::references));
         let (mut left, mut count) = (len_bytes, 0);
-        for (grant, piece) in references.zip(to) {
-            if left == 0 {
-                break;
+        for pages in core::iter::once(&self.first).chain(&self.more) {
+            for index in 0..pages.pages() {
+                let Some(piece) = to.get_mut(count).filter(|_| left > 0) else { return count };
+                let len_bytes = left.min(PAGE_BYTES);
+                let grant = pages.reference(index);
+                *piece = Piece { grant, offset: 0, len_bytes: len_bytes as u16 };
+                left -= len_bytes;
+                count += 1;
             }
-            let len_bytes = left.min(PAGE_BYTES);
-            *piece = Piece { grant, offset: 0, len_bytes: len_bytes as u16 };
-            left -= len_bytes;
-            count += 1;
         }
         count
     }
@@ -78,7 +79,7 @@ pub(super) const NO_PIECE: Piece = Piece { grant: GrantRef(0), offset: 0, len_by
 #[derive(Default)]
 struct Class {
     /// The last one is taken next: what it holds may still be in a cache.
-    free: Vec<LentPages>,
+    free: Vec<Box<LentPages>>,
     /// Fewest that were free since the last tidying.
     unneeded: usize,
 }
@@ -112,7 +113,7 @@ impl<X: Hypervisor> TxPool<X> {
         class.unneeded = class.unneeded.min(class.free.len());
         let first = match first {
             Some(pages) => Ok(pages),
-            None => self.grants.lend(self.backend, CLASSES[index]),
+            None => self.grants.lend(self.backend, CLASSES[index]).map(Box::new),
         };
         match first {
             Ok(first) => Ok(TxBuffer { first, more: Vec::new() }),
@@ -132,11 +133,13 @@ impl<X: Hypervisor> TxPool<X> {
 
     /// Takes a buffer back that no request of the ring names any more.
     pub fn put(&mut self, buffer: TxBuffer) {
-        for pages in core::iter::once(buffer.first).chain(buffer.more) {
-            let index = CLASSES.iter().position(|count| *count == pages.pages());
-            if let Some(class) = index.and_then(|index| self.classes.get_mut(index)) {
-                class.free.push(pages);
-            }
+        self.keep(buffer.first);
+        buffer.more.into_iter().for_each(|pages| self.keep(pages));
+    }
+
+    fn keep(&mut self, pages: Box<LentPages>) {
+        if let Some(index) = CLASSES.iter().position(|count| *count == pages.pages()) {
+            self.classes[index].free.push(pages);
         }
     }
 

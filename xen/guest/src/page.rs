@@ -127,6 +127,7 @@ impl SharedPage {
     }
 
     /// Copies bytes from `offset` on into `to`.
+    #[inline]
     pub fn read(&self, offset: usize, to: &mut [u8]) {
         let from = self.at(offset, to.len());
         // SAFETY: `at` checked the bounds; `to` is ours alone, so the two do not overlap. The peer
@@ -136,6 +137,7 @@ impl SharedPage {
     }
 
     /// Copies `from` to `offset`.
+    #[inline]
     pub fn write(&self, offset: usize, from: &[u8]) {
         let to = self.at(offset, from.len());
         // SAFETY: as for `read`.
@@ -157,6 +159,7 @@ impl SharedPage {
     }
 
     /// The 32-bit word at `offset`, a multiple of 4, as an atomic.
+    #[inline]
     pub fn u32_at(&self, offset: usize) -> &AtomicU32 {
         assert!(offset.is_multiple_of(4));
         // SAFETY: as above, and aligned: the page is, and so is the offset.
@@ -171,6 +174,7 @@ impl SharedPage {
     }
 
     /// Where `len` bytes at `offset` lie.
+    #[inline]
     fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
         assert!(offset <= PAGE_BYTES && len <= PAGE_BYTES - offset, "beyond a shared page");
         // SAFETY: the result stays within the page or one past it.

@@ -30,9 +30,9 @@ impl LentPages {
         self.run.bytes()
     }
 
-    /// What the peer is told of each page.
-    pub fn references(&self) -> impl Iterator<Item = GrantRef> + '_ {
-        self.grants.iter().map(GrantedPage::reference)
+    /// What the peer is told of page `index`, which is less than [`Self::pages`].
+    pub fn reference(&self, index: usize) -> GrantRef {
+        self.grants[index].reference()
     }
 }
 

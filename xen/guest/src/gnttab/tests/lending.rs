@@ -10,7 +10,7 @@ fn what_is_written_is_shown_and_cannot_be_written_by_the_peer() {
         let peer = xen.peer(DOM0);
         let mut lent = grants.lend(DOM0, 3).unwrap();
         assert_eq!(lent.pages(), 3);
-        let references: Vec<_> = lent.references().collect();
+        let references: Vec<_> = (0..lent.pages()).map(|index| lent.reference(index)).collect();
         let mut bytes = [1; 8];
         peer.copy_from(references[2], 4088, &mut bytes).unwrap();
         assert_eq!(bytes, [0; 8], "nothing of what was there before");
@@ -32,7 +32,7 @@ fn a_page_that_the_peer_still_reads_is_set_aside_and_the_others_are_free() {
     let peer = xen.peer(DOM0);
     let mut lent = grants.lend(DOM0, 2).unwrap();
     lent.bytes().fill(7);
-    let references: Vec<_> = lent.references().collect();
+    let references: Vec<_> = (0..lent.pages()).map(|index| lent.reference(index)).collect();
     let mapping = peer.map(references[1], Access::ReadOnly).unwrap();
     drop(lent);
     let counters = grants.counters();
