@@ -45,7 +45,8 @@ pub struct Gso {
     pub size_bytes: u16,
 }
 
-/// Over which fields a hash was taken (io/netif.h, XEN_NETIF_CTRL_HASH_TYPE_*: the number of the bit).
+/// Over which fields a hash was taken (io/netif.h, XEN_NETIF_CTRL_HASH_TYPE_*: the number of the
+/// bit).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HashType(pub u8);
 

@@ -1,5 +1,5 @@
-//! Keys of a network device in xenstore (io/netif.h). A boolean is "0" or "1"; a key that is not there
-//! counts as "0".
+//! Keys of a network device in xenstore (io/netif.h). A boolean is "0" or "1"; a key that is not
+//! there counts as "0".
 
 /// Both ends, by the toolstack: the frontend's address as text.
 pub const MAC: &str = "mac";
@@ -14,8 +14,8 @@ pub const CARRIER: &str = "carrier";
 pub const FEATURE_RX_COPY: &str = "feature-rx-copy";
 /// Frontend: asks for that; without it a backend refuses.
 pub const REQUEST_RX_COPY: &str = "request-rx-copy";
-/// Frontend: sends events for requests of the receive ring; without it a backend drops packets that find
-/// no request.
+/// Frontend: sends events for requests of the receive ring; without it a backend drops packets that
+/// find no request.
 pub const FEATURE_RX_NOTIFY: &str = "feature-rx-notify";
 /// Either end: takes packets of several slots.
 pub const FEATURE_SG: &str = "feature-sg";

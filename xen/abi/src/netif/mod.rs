@@ -9,8 +9,9 @@
 //!   a packet:     first slot, extra info slots, further slots
 //! ```
 //!
-//! A packet that is longer than a page takes several slots, one after the other. A slot that carries an
-//! [`ExtraInfo`] holds no data: it tells something about the packet, such as how to cut it into segments.
+//! A packet that is longer than a page takes several slots, one after the other. A slot that
+//! carries an [`ExtraInfo`] holds no data: it tells something about the packet, such as how to cut
+//! it into segments.
 
 mod extra;
 pub mod keys;

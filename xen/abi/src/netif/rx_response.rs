@@ -1,4 +1,5 @@
-//! A response of the receive ring: a page that the backend has filled (io/netif.h, netif_rx_response).
+//! A response of the receive ring: a page that the backend has filled (io/netif.h,
+//! netif_rx_response).
 
 use crate::bytes::{i16_at, u16_at};
 
@@ -13,8 +14,8 @@ pub struct RxFlags(pub u16);
 impl RxFlags {
     /// The backend vouches for the contents: no need to verify the checksum.
     pub const DATA_VALIDATED: Self = Self(1 << 0);
-    /// The TCP or UDP checksum is that of the pseudo header alone: the packet comes from this machine, and
-    /// no wire has seen it.
+    /// The TCP or UDP checksum is that of the pseudo header alone: the packet comes from this
+    /// machine, and no wire has seen it.
     pub const CHECKSUM_BLANK: Self = Self(1 << 1);
     /// The packet goes on in the next slot with data.
     pub const MORE_DATA: Self = Self(1 << 2);

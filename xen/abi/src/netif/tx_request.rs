@@ -53,8 +53,8 @@ pub struct TxRequest {
     pub flags: TxFlags,
     /// Comes back in the response.
     pub id: u16,
-    /// Bytes of the whole packet in its first slot, of this piece alone in the others. The first piece has
-    /// what the others leave.
+    /// Bytes of the whole packet in its first slot, of this piece alone in the others. The first
+    /// piece has what the others leave.
     pub size_bytes: u16,
 }
 
