@@ -21,24 +21,27 @@ use xen_abi::netif::PACKET_SLOTS_MAX;
 /// Pages of each size.
 const CLASSES: [usize; 3] = [1, 3, 16];
 
+/// Pages side by side, behind one pointer: they are passed on several times on their way through the
+/// ring and back.
+struct Run(Box<LentPages>);
+
 /// Pages for one packet.
 pub(super) struct TxBuffer {
-    /// In a box: a buffer is passed on several times on its way through the ring and back.
-    first: Box<LentPages>,
+    first: Run,
     /// More of them, where memory is in small pieces: of one page each.
-    more: Vec<Box<LentPages>>,
+    more: Vec<Run>,
 }
 
 impl TxBuffer {
     /// The first `len_bytes` bytes, if they are in one piece.
     pub fn bytes(&mut self, len_bytes: usize) -> Option<&mut [u8]> {
-        self.first.bytes().get_mut(..len_bytes)
+        self.first.0.bytes().get_mut(..len_bytes)
     }
 
     /// Copies a packet in. It fits.
     pub fn write(&mut self, mut bytes: &[u8]) {
         for pages in core::iter::once(&mut self.first).chain(&mut self.more) {
-            let room = pages.bytes();
+            let room = pages.0.bytes();
             let (piece, rest) = bytes.split_at(bytes.len().min(room.len()));
             room[..piece.len()].copy_from_slice(piece);
             bytes = rest;
@@ -49,7 +52,7 @@ impl TxBuffer {
     pub fn read(&mut self, len_bytes: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len_bytes);
         for pages in core::iter::once(&mut self.first).chain(&mut self.more) {
-            let piece = pages.bytes();
+            let piece = pages.0.bytes();
             bytes.extend_from_slice(&piece[..piece.len().min(len_bytes - bytes.len())]);
         }
         bytes
@@ -59,10 +62,10 @@ impl TxBuffer {
     pub fn pieces(&self, len_bytes: usize, to: &mut [Piece; PACKET_SLOTS_MAX]) -> usize {
         let (mut left, mut count) = (len_bytes, 0);
         for pages in core::iter::once(&self.first).chain(&self.more) {
-            for index in 0..pages.pages() {
+            for index in 0..pages.0.pages() {
                 let Some(piece) = to.get_mut(count).filter(|_| left > 0) else { return count };
                 let len_bytes = left.min(PAGE_BYTES);
-                let grant = pages.reference(index);
+                let grant = pages.0.reference(index);
                 *piece = Piece { grant, offset: 0, len_bytes: len_bytes as u16 };
                 left -= len_bytes;
                 count += 1;
@@ -79,7 +82,7 @@ pub(super) const NO_PIECE: Piece = Piece { grant: GrantRef(0), offset: 0, len_by
 #[derive(Default)]
 struct Class {
     /// The last one is taken next: what it holds may still be in a cache.
-    free: Vec<Box<LentPages>>,
+    free: Vec<Run>,
     /// Fewest that were free since the last tidying.
     unneeded: usize,
 }
@@ -113,7 +116,9 @@ impl<X: Hypervisor> TxPool<X> {
         class.unneeded = class.unneeded.min(class.free.len());
         let first = match first {
             Some(pages) => Ok(pages),
-            None => self.grants.lend(self.backend, CLASSES[index]).map(Box::new),
+            None => {
+                self.grants.lend(self.backend, CLASSES[index]).map(|pages| Run(Box::new(pages)))
+            }
         };
         match first {
             Ok(first) => Ok(TxBuffer { first, more: Vec::new() }),
@@ -137,8 +142,8 @@ impl<X: Hypervisor> TxPool<X> {
         buffer.more.into_iter().for_each(|pages| self.keep(pages));
     }
 
-    fn keep(&mut self, pages: Box<LentPages>) {
-        if let Some(index) = CLASSES.iter().position(|count| *count == pages.pages()) {
+    fn keep(&mut self, pages: Run) {
+        if let Some(index) = CLASSES.iter().position(|count| *count == pages.0.pages()) {
             self.classes[index].free.push(pages);
         }
     }
