@@ -21,8 +21,8 @@ use xen_abi::netif::PACKET_SLOTS_MAX;
 /// Pages of each size.
 const CLASSES: [usize; 3] = [1, 3, 16];
 
-/// Pages side by side, behind one pointer: they are passed on several times on their way through the
-/// ring and back.
+/// Pages side by side, behind one pointer: they are passed on several times on their way through
+/// the ring and back.
 struct Run(Box<LentPages>);
 
 /// Pages for one packet.

@@ -4,6 +4,7 @@ use super::config::Config;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use xen::xenbus::{DeviceError, KeyFault, Keys, Value};
 use xen_abi::netif::{Mac, keys};
 
@@ -96,6 +97,26 @@ pub struct Features {
     pub multicast_filter: bool,
     /// Pairs of rings.
     pub queues: usize,
+}
+
+impl fmt::Display for Features {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "queues {}", self.queues)?;
+        for (on, name) in [
+            (self.scatter_gather, "sg"),
+            (self.checksum_v4, "checksum"),
+            (self.checksum_v6, "checksum6"),
+            (self.gso_v4, "tso"),
+            (self.gso_v6, "tso6"),
+            (self.split_channels, "split"),
+            (self.multicast_filter, "multicast-filter"),
+        ] {
+            if on {
+                write!(f, " {name}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// References and ports of a queue.

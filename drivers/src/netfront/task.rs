@@ -85,7 +85,7 @@ impl fmt::Display for NetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str("unplugged"),
-            Self::Lie(lie) => lie.fmt(f),
+            Self::Lie(lie) => write!(f, "the backend is broken or hostile: {lie}"),
             Self::Device(error) => error.fmt(f),
             Self::Grant(error) => error.fmt(f),
             Self::OutOfMemory => f.write_str("no memory for rings"),
@@ -142,16 +142,16 @@ impl<X: Hypervisor, T: Timer> Driver<X, T> {
             // Kept until the backend has let go, so that no grant ends while it is in use.
             old = self.shared.lock().disconnect();
             match ended {
-                Ok(Ended::Closed) => log::info!("vif {id}: the backend has gone"),
-                Ok(Ended::Resumed) => log::info!("vif {id}: resumed in another domain"),
+                Ok(Ended::Closed) => log::info!("device/vif/{id}: the backend has gone"),
+                Ok(Ended::Resumed) => log::info!("device/vif/{id}: resumed in another domain"),
                 Err(NetError::Device(DeviceError::Closing)) => {
-                    log::info!("vif {id}: closed by the backend");
-                    self.patiently(frontend.close()).await;
+                    log::info!("device/vif/{id}: closed by the backend");
+                    self.patiently(id, frontend.close()).await;
                 }
                 Err(NetError::Gone) => return Err(NetError::Gone),
                 Err(error) => {
-                    log::error!("vif {id}: closed: {error}");
-                    self.patiently(self.fail(&mut frontend, &error)).await;
+                    log::error!("device/vif/{id}: closed: {error}");
+                    self.patiently(id, self.fail(&mut frontend, &error)).await;
                     return Err(error);
                 }
             }
@@ -185,7 +185,8 @@ impl<X: Hypervisor, T: Timer> Driver<X, T> {
         frontend.connect().await?;
         let link = Link::through(&settings, &features);
         self.shared.lock().connect(connection);
-        log::info!("vif: {} mtu {} {features:?}", link.mac, link.mtu_bytes);
+        let own = frontend.own();
+        log::info!("{}: {}, mtu {}, {features}", own.path(), link.mac, link.mtu_bytes);
         self.watch(frontend, link).await
     }
 
@@ -243,11 +244,11 @@ impl<X: Hypervisor, T: Timer> Driver<X, T> {
     }
 
     /// Waits for something that the backend may keep from ending.
-    async fn patiently(&self, work: impl Future<Output = Result<(), DeviceError>>) {
+    async fn patiently(&self, id: u32, work: impl Future<Output = Result<(), DeviceError>>) {
         match either(work, self.timer.sleep(CLOSING_PATIENCE)).await {
             Either::First(Ok(())) => {}
-            Either::First(Err(error)) => log::warn!("network device: closing: {error}"),
-            Either::Second(()) => log::warn!("network device: the backend does not close"),
+            Either::First(Err(error)) => log::warn!("device/vif/{id}: closing: {error}"),
+            Either::Second(()) => log::warn!("device/vif/{id}: the backend does not close"),
         }
     }
 

@@ -155,7 +155,7 @@ fn a_lie_closes_the_device_and_nothing_else() {
     assert_eq!(*world.ended.borrow(), Some(NetError::Lie(lie)));
     assert_eq!((world.back.front_state(), world.back.own_state()), (6, 6));
     let text = world.store.text("/local/domain/7/error/device/vif/0/error").unwrap();
-    assert_eq!(text, "receive response with id 99 in the place of 0");
+    assert!(text.ends_with("receive response with id 99 in the place of 0"), "{text}");
     assert_eq!(world.device.counters().lies, 1);
     assert_eq!(world.grants_in_use(), (0, 0));
 }
