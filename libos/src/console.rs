@@ -241,7 +241,8 @@ impl AsyncWrite for Console {
     }
 }
 
-/// Writes text for a crash: to the console if it can be had, and always to the early console on Xen.
+/// Writes text for a crash: to the console if it can be had, and always to the early console on
+/// Xen.
 pub(crate) fn print_crash(text: fmt::Arguments<'_>) {
     arch::text::format(text, &mut |piece| {
         boot::early_console(|console| console.write_bytes(piece.as_bytes()));

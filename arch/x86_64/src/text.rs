@@ -1,13 +1,14 @@
 //! Formatted text handed out in pieces.
 //!
-//! Each type that implements [`core::fmt::Write`] gets a copy of the code that turns characters into
-//! bytes. Whoever prints goes through this one instead, and the image has it once.
+//! Each type that implements [`core::fmt::Write`] gets a copy of the code that turns characters
+//! into bytes. Whoever prints goes through this one instead, and the image has it once.
 
 use core::fmt;
 
 /// Formats `text`, handing each piece to `take`.
 pub fn format(text: fmt::Arguments<'_>, take: &mut dyn FnMut(&str)) {
-    // `Pieces` takes all text; an error is one of a value's own `Display`, whose text then ends there.
+    // `Pieces` takes all text; an error is one of a value's own `Display`, whose text then ends
+    // there.
     let _ = fmt::write(&mut Pieces(take), text);
 }
 
