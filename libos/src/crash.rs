@@ -4,7 +4,7 @@
 //! ```text
 //!   panic ─────────────┐
 //!   trap (arch) ───────┼─▶ report ─▶ console and Xen's log ─▶ wait for the console ─▶ crash
-//!   heap fault (heap) ─┘                                        at most a second
+//!   heap fault (heap) ─┘                                        while it takes something
 //! ```
 //!
 //! A report that itself goes wrong comes here again and then says less.

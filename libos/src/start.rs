@@ -42,7 +42,7 @@ where
 }
 
 /// How long the end of the domain waits for a console that takes nothing.
-const CONSOLE_PATIENCE: Duration = Duration::from_secs(1);
+const CONSOLE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ends the domain with a status: 0 is a poweroff, anything else a crash.
 pub(crate) fn end_with_status(status: u8) -> ! {

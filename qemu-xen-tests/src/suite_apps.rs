@@ -88,7 +88,7 @@ pub fn shell(lab: &Lab, domain: &Domain) -> Result<()> {
         return Err(format!("dom0 reads {inside:?}"));
     }
     say(lab, domain, "ls data", "x")?;
-    say(lab, domain, "read data/none", "ENOENT")?;
+    say(lab, domain, "read data/none", "xenstore: ENOENT")?;
     say(lab, domain, "watch data", "watching; press a key to end")?;
     expect(lab, domain, "changed: data/y", "a write in dom0", || {
         let write = format!("xenstore-write /local/domain/{id}/data/y 1");
@@ -96,7 +96,7 @@ pub fn shell(lab: &Lab, domain: &Domain) -> Result<()> {
     })?;
     expect(lab, domain, ">", "a key", || lab.type_at(domain, b"q").map_err(text))?;
     say(lab, domain, "rm data/x", ">")?;
-    say(lab, domain, "read data/x", "ENOENT")?;
+    say(lab, domain, "read data/x", "xenstore: ENOENT")?;
     say(lab, domain, "what", "what: no such command; `help` lists them")?;
     lab.type_at(domain, b"exut\x7f\x7fit\r").map_err(text)
 }

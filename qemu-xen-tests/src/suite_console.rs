@@ -47,7 +47,7 @@ pub fn type_and_read_back(lab: &Lab, domain: &Domain) -> Result<(), String> {
     loop {
         let console = lab.console_text(&domain.name);
         if let Some((_, after)) = console.split_once("ready") {
-            let echoed: Vec<u8> = after.bytes().filter(u8::is_ascii_alphanumeric).collect();
+            let echoed = without_log_lines(after);
             if echoed.len() >= ECHO_BYTES {
                 return match echoed.iter().zip(&typed).position(|(a, b)| a != b) {
                     Some(at) => Err(format!("byte {at} came back changed")),
@@ -60,6 +60,18 @@ pub fn type_and_read_back(lab: &Lab, domain: &Domain) -> Result<(), String> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// The letters and digits of a text, but not those of log lines, which may come in between: they begin
+/// with a bracket and end with their line.
+fn without_log_lines(text: &str) -> Vec<u8> {
+    let mut in_log_line = false;
+    text.bytes()
+        .filter(|byte| {
+            in_log_line = (in_log_line || *byte == b'[') && *byte != b'\n';
+            !in_log_line && byte.is_ascii_alphanumeric()
+        })
+        .collect()
 }
 
 /// Letters and digits only, so that no terminal on the way does anything about them.
@@ -79,6 +91,12 @@ mod tests {
 
     fn flood(from: u64, to: u64) -> Vec<String> {
         (from..to).map(|line| format!("flood {line:8} {:.<48}", '.')).collect()
+    }
+
+    #[test]
+    fn log_lines_are_no_echo() {
+        let text = "\r\nab[   1.2] WARN x: slow\r\ncd\r\n[   1.3] INFO y\r\nef";
+        assert_eq!(without_log_lines(text), b"abcdef");
     }
 
     #[test]
