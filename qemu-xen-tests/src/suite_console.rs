@@ -62,8 +62,8 @@ pub fn type_and_read_back(lab: &Lab, domain: &Domain) -> Result<(), String> {
     }
 }
 
-/// The letters and digits of a text, but not those of log lines, which may come in between: they begin
-/// with a bracket and end with their line.
+/// The letters and digits of a text, but not those of log lines, which may come in between: they
+/// begin with a bracket and end with their line.
 fn without_log_lines(text: &str) -> Vec<u8> {
     let mut in_log_line = false;
     text.bytes()
