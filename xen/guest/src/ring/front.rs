@@ -1,26 +1,28 @@
 //! The end that asks.
 
 use super::{RingError, RingIdx, RingPages, event_is_due};
+use crate::page::SharedPage;
+use core::borrow::Borrow;
 use core::sync::atomic::{Ordering, fence};
 use xen_abi::ring::{REQ_EVENT, REQ_PROD, RSP_EVENT, RSP_PROD};
 
 /// The frontend's end of a ring.
-pub struct Front {
-    pages: RingPages,
+pub struct Front<P = SharedPage> {
+    pages: RingPages<P>,
     /// Requests written, and those of them that the backend may see.
     req_prod_pvt: RingIdx,
     req_prod: RingIdx,
     rsp_cons: RingIdx,
 }
 
-impl Front {
+impl<P: Borrow<SharedPage>> Front<P> {
     /// A ring that is new to both ends (Xen: io/ring.h, SHARED_RING_INIT).
-    pub fn new(pages: RingPages) -> Self {
+    pub fn new(pages: RingPages<P>) -> Self {
         Self::starting_at(pages, RingIdx(0))
     }
 
     /// The same with all indices at `start`. Xen's rings start at 0; tests start beside the wrap.
-    pub fn starting_at(pages: RingPages, start: RingIdx) -> Self {
+    pub fn starting_at(pages: RingPages<P>, start: RingIdx) -> Self {
         for (offset, index) in [
             (REQ_PROD, start),
             (RSP_PROD, start),
@@ -34,12 +36,12 @@ impl Front {
     }
 
     /// The memory, to be granted.
-    pub fn pages(&self) -> &RingPages {
+    pub fn pages(&self) -> &RingPages<P> {
         &self.pages
     }
 
     /// The memory, to be taken back.
-    pub fn into_pages(self) -> RingPages {
+    pub fn into_pages(self) -> RingPages<P> {
         self.pages
     }
 
