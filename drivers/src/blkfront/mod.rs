@@ -1,0 +1,14 @@
+//! Disks: the frontend of Xen's block protocol.
+
+mod buffer;
+mod config;
+mod disk;
+mod error;
+pub mod proto;
+#[cfg(not(xenios_kernel))]
+pub mod testing;
+
+pub use buffer::DmaBuffer;
+pub use config::Config;
+pub use disk::{DiscardLimits, Durability, Geometry, SectorRange};
+pub use error::{BlockError, CloseReason, Lie, Refusal};
