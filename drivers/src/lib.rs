@@ -8,3 +8,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod blkfront;
+mod timer;
+
+pub use timer::Timer;

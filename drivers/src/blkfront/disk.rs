@@ -67,6 +67,15 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// That of a disk of which nothing is known.
+    pub(super) const EMPTY: Self = Self {
+        capacity_sectors: 0,
+        sector_bytes: SECTOR_BYTES as u32,
+        physical_sector_bytes: SECTOR_BYTES as u32,
+        read_only: true,
+        removable: false,
+    };
+
     /// Bytes of the disk.
     pub const fn capacity_bytes(&self) -> u64 {
         self.capacity_sectors * SECTOR_BYTES as u64

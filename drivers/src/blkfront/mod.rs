@@ -5,6 +5,7 @@ mod config;
 mod disk;
 mod error;
 pub mod proto;
+mod task;
 #[cfg(not(xenios_kernel))]
 pub mod testing;
 
@@ -12,3 +13,5 @@ pub use buffer::DmaBuffer;
 pub use config::Config;
 pub use disk::{DiscardLimits, Durability, Geometry, SectorRange};
 pub use error::{BlockError, CloseReason, Lie, Refusal};
+pub use task::{BlockDevice, Connecting, Domain, Driver, new};
+pub use xen_abi::blkif::{Sector, Vdev, VdevError};

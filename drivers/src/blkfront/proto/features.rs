@@ -32,6 +32,11 @@ impl Keys {
         self.0.insert(name, value);
     }
 
+    /// The size of the disk, in sectors of 512 bytes.
+    pub fn sectors(&self) -> Option<u64> {
+        self.number(backend::SECTORS)
+    }
+
     fn number(&self, name: &str) -> Option<u64> {
         decimal(self.0.get(name)?)
     }
@@ -160,7 +165,7 @@ pub fn geometry(keys: &Keys) -> Result<Geometry, Refusal> {
         return Err(Refusal::SectorSize);
     }
     let sector_bytes = sector_bytes as u32;
-    let sectors = keys.number(backend::SECTORS).ok_or(Refusal::Sectors)?;
+    let sectors = keys.sectors().ok_or(Refusal::Sectors)?;
     let physical = keys.number(backend::PHYSICAL_SECTOR_SIZE).and_then(|n| u32::try_from(n).ok());
     let physical = physical.filter(|n| n.is_power_of_two() && *n >= sector_bytes);
     let mut geometry = Geometry {

@@ -47,6 +47,8 @@ pub struct Link<X: Hypervisor> {
     pub(super) segments_limit: usize,
     /// Whether a request is held back until something else lets go of a grant.
     pub(super) starved: bool,
+    /// Whether nothing more is sent.
+    pub(super) frozen: bool,
     sequence: u64,
     /// An empty list that has memory.
     pub(super) spare_parts: Vec<Piece>,
@@ -72,6 +74,7 @@ impl<X: Hypervisor> Link<X> {
             merge: config.merge,
             segments_limit: usize::MAX,
             starved: false,
+            frozen: false,
             sequence: 0,
             spare_parts: Vec::new(),
         };

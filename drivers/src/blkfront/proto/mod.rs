@@ -36,6 +36,7 @@ pub use features::{Features, GEOMETRY_KEYS, Keys, RingLayout, capacity, geometry
 pub use job::{Action, JobId};
 pub use link::{Backend, Link};
 pub use pool::Place;
+pub use slices::Source;
 pub use work::Counters;
 
 use super::buffer::DmaBuffer;
@@ -45,7 +46,7 @@ use super::error::{BlockError, CloseReason, Lie};
 use alloc::vec::Vec;
 use core::task::{Poll, Waker};
 use job::{Job, Piece};
-use pool::Pool;
+use pool::{Budget, Pool};
 use shadow::Asked;
 use work::Work;
 use xen::Hypervisor;
@@ -85,23 +86,64 @@ pub struct Engine<X: Hypervisor> {
     /// As of the connection, or of the last one.
     features: Features,
     durability: Durability,
+    /// Counts changes of the disk's size and shape; 0 before any is known.
+    changes: u32,
+    /// Who waits for a change.
+    watchers: Vec<Waker>,
+    /// One at a time writes parts of sectors.
+    edge: Budget,
 }
 
 impl<X: Hypervisor> Engine<X> {
-    /// A disk of which nothing is known but its shape.
-    pub fn new(geometry: Geometry, config: &Config) -> Self {
+    /// A disk of which nothing is known.
+    pub fn new(config: &Config) -> Self {
         Self {
             phase: Phase::Detached,
             work: Work::new(Pool::new(config.pool_pages.max(1), config.idle_pages)),
-            geometry,
+            geometry: Geometry::EMPTY,
             features: Features::NONE,
             durability: Durability::Unknown,
+            changes: 0,
+            watchers: Vec::new(),
+            edge: Budget::new(1),
         }
     }
 
     /// Size and shape of the disk.
     pub fn geometry(&self) -> Geometry {
         self.geometry
+    }
+
+    /// Whether there has ever been a connection.
+    pub fn is_known(&self) -> bool {
+        self.changes != 0
+    }
+
+    /// Waits until size or shape of the disk have changed since `seen`, which is 0 before any is known, or
+    /// until the disk is gone.
+    pub fn poll_change(
+        &mut self,
+        seen: u32,
+        waker: &Waker,
+    ) -> Poll<Result<(u32, Geometry), CloseReason>> {
+        if let Phase::Closed(reason) = self.phase {
+            return Poll::Ready(Err(reason));
+        }
+        if self.changes != seen {
+            return Poll::Ready(Ok((self.changes, self.geometry)));
+        }
+        if !self.watchers.iter().any(|known| known.will_wake(waker)) {
+            self.watchers.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    fn set_geometry(&mut self, geometry: Geometry) {
+        if self.changes == 0 || geometry != self.geometry {
+            self.geometry = geometry;
+            self.changes = self.changes.wrapping_add(1).max(1);
+            self.work.wakers.append(&mut self.watchers);
+        }
     }
 
     /// How writes are made durable.
@@ -142,14 +184,17 @@ impl<X: Hypervisor> Engine<X> {
     /// Wakes `waker` once when there is something to do for [`Self::service`] that the backend sends no event
     /// for.
     pub fn set_driver(&mut self, waker: &Waker) {
-        let driver = &mut self.work.driver;
-        if !driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *driver = Some(waker.clone());
+        let work = &mut self.work;
+        if !work.driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            work.wakers.extend(work.driver.replace(waker.clone()));
         }
     }
 
     /// Checks a request before it is taken.
-    fn admit(&self, action: Action, range: &SectorRange) -> Result<(), BlockError> {
+    ///
+    /// # Errors
+    /// When it makes no sense to send it.
+    pub fn admit(&self, action: Action, range: &SectorRange) -> Result<(), BlockError> {
         if let Phase::Closed(reason) = self.phase {
             return Err(BlockError::Gone(reason));
         }
@@ -242,7 +287,7 @@ impl<X: Hypervisor> Engine<X> {
         if matches!(self.phase, Phase::Closed(_)) {
             return;
         }
-        self.geometry = geometry;
+        self.set_geometry(geometry);
         self.phase = Phase::Attached(link);
         self.learn();
         self.work.call_driver();
@@ -257,8 +302,15 @@ impl<X: Hypervisor> Engine<X> {
 
     /// The disk has another size.
     pub fn resize(&mut self, capacity_sectors: u64) {
-        self.geometry.capacity_sectors = capacity_sectors;
+        self.set_geometry(Geometry { capacity_sectors, ..self.geometry });
         self.work.call_driver();
+    }
+
+    /// Sends nothing more over this connection: it is about to end. What was sent may still be answered.
+    pub fn freeze(&mut self) {
+        if let Phase::Attached(link) = &mut self.phase {
+            link.frozen = true;
+        }
     }
 
     /// Takes what has been answered, and puts on the rings what there is.
@@ -299,6 +351,7 @@ impl<X: Hypervisor> Engine<X> {
         self.work.counters.again += pieces.len() as u64;
         self.work.send_again(pieces.into_iter());
         self.work.recover_pages();
+        self.work.pool.forget();
         if ending == Ending::Death {
             self.work.redo_durable();
         }
@@ -313,6 +366,8 @@ impl<X: Hypervisor> Engine<X> {
         self.detach(Ending::Orderly);
         self.phase = Phase::Closed(reason);
         self.work.fail_all(BlockError::Gone(reason));
+        self.work.wakers.append(&mut self.watchers);
+        self.edge.call_all(&mut self.work.wakers);
         self.work.call_driver();
         self.release_abandoned();
     }

@@ -62,7 +62,9 @@ impl Budget {
             return true;
         }
         match self.line.iter_mut().find(|waiter| Some(waiter.place) == *place) {
-            Some(waiter) => waiter.waker.clone_from(waker),
+            Some(waiter) if waiter.waker.will_wake(waker) => {}
+            // What is dropped under the lock must not run code of its owner's.
+            Some(waiter) => wakers.push(core::mem::replace(&mut waiter.waker, waker.clone())),
             None => {
                 self.last += 1;
                 let (new, waker) = (Place(self.last), waker.clone());
@@ -76,7 +78,9 @@ impl Budget {
     /// Gives up a place in line.
     pub fn leave(&mut self, place: &mut Option<Place>, wakers: &mut Vec<Waker>) {
         let Some(place) = place.take() else { return };
-        self.line.retain(|waiter| waiter.place != place);
+        if let Some(at) = self.line.iter().position(|waiter| waiter.place == place) {
+            wakers.extend(self.line.remove(at).map(|waiter| waiter.waker));
+        }
         self.call_first(wakers);
     }
 
@@ -114,6 +118,11 @@ impl Pool {
     /// A page; those that are kept hold what they held. Nothing if memory is out.
     pub fn page(&mut self) -> Option<Page> {
         self.idle.pop().or_else(SharedPage::allocate).map(Page::Plain)
+    }
+
+    /// Gives up the pages that are kept: the next backend is not to see what the last one gave.
+    pub fn forget(&mut self) {
+        self.idle.clear();
     }
 
     /// Takes a page that nobody else has access to.
@@ -219,7 +228,8 @@ mod tests {
         assert!(take(&mut budget, 1, &mut None));
         assert!(!take(&mut budget, 2, &mut first) && !take(&mut budget, 1, &mut second));
         budget.leave(&mut first, &mut wakers);
-        assert_eq!(wakers.len(), 1);
+        assert_eq!(wakers.len(), 2, "its own, and the next one's");
+        wakers.clear();
         assert!(take(&mut budget, 1, &mut second));
         assert!(!take(&mut budget, 1, &mut first));
         budget.call_all(&mut wakers);

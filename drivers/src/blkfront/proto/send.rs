@@ -38,6 +38,9 @@ impl<X: Hypervisor> Link<X> {
     /// Puts as much on the rings as there is, and as they take.
     pub(super) fn fill(&mut self, work: &mut Work, geometry: &Geometry) -> Result<(), Lie> {
         self.starved = false;
+        if self.frozen {
+            return Ok(());
+        }
         while let Some(queue) = self.next_queue() {
             if work.stable.is_due() {
                 self.send_flush(queue, work);

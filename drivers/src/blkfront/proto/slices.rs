@@ -11,8 +11,19 @@ use crate::blkfront::disk::SectorRange;
 use crate::blkfront::error::BlockError;
 use core::task::{Poll, Waker};
 use xen::Hypervisor;
-use xen::page::PAGE_BYTES;
+use xen::page::{PAGE_BYTES, SharedPage};
 use xen_abi::blkif::Sector;
+
+/// What the pages of a request hold when it is submitted.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// Nothing that counts: they are to be filled.
+    Nothing,
+    /// A copy of these bytes.
+    Bytes(&'a [u8]),
+    /// Zeroes.
+    Zeroes,
+}
 
 /// Most pages of one request: what a backend takes at once, or enough to keep it busy.
 const REQUEST_PAGES_MAX: usize = 256;
@@ -24,8 +35,7 @@ impl<X: Hypervisor> Engine<X> {
         (self.work.pool.budget.limit() / 2).clamp(1, REQUEST_PAGES_MAX) * PAGE_BYTES
     }
 
-    /// Submits a read of `len_bytes` bytes, at most [`Self::slice_max_bytes`], or a write of `data`. While
-    /// there are no pages for it, the caller has a `place` in line, and its `waker` is woken.
+    /// Submits a read or a write of `len_bytes` bytes, at most [`Self::slice_max_bytes`]. While there are no pages for it, the caller has a `place` in line, and its `waker` is woken.
     ///
     /// # Errors
     /// At once if it makes no sense to send it.
@@ -33,7 +43,7 @@ impl<X: Hypervisor> Engine<X> {
         &mut self,
         action: Action,
         first: Sector,
-        (len_bytes, data): (usize, &[u8]),
+        (len_bytes, source): (usize, Source<'_>),
         (place, waker): (&mut Option<Place>, &Waker),
     ) -> Poll<Result<JobId, BlockError>> {
         let admitted = SectorRange::of_bytes(first, len_bytes)
@@ -63,7 +73,11 @@ impl<X: Hypervisor> Engine<X> {
             self.put_pages(job, count);
             return Poll::Ready(Err(BlockError::OutOfMemory));
         }
-        write_pages(&job.pages, 0, data);
+        match source {
+            Source::Nothing => {}
+            Source::Bytes(data) => write_pages(&job.pages, 0, data),
+            Source::Zeroes => job.pages.iter().filter_map(Page::shared).for_each(SharedPage::clear),
+        }
         Poll::Ready(Ok(self.submit(job)))
     }
 
@@ -92,6 +106,31 @@ impl<X: Hypervisor> Engine<X> {
         let count = job.pages.len();
         self.put_pages(job, count);
         Poll::Ready(result)
+    }
+
+    /// Waits until no one else writes parts of sectors; [`Self::put_edge`] lets the next one.
+    pub fn poll_edge(
+        &mut self,
+        place: &mut Option<Place>,
+        waker: &Waker,
+    ) -> Poll<Result<(), BlockError>> {
+        if let Phase::Closed(reason) = self.phase {
+            return Poll::Ready(Err(BlockError::Gone(reason)));
+        }
+        match self.edge.take(1, place, waker, &mut self.work.wakers) {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
+        }
+    }
+
+    /// The writer of a part of a sector is done.
+    pub fn put_edge(&mut self) {
+        self.edge.put(1, &mut self.work.wakers);
+    }
+
+    /// Gives up a place in that line.
+    pub fn leave_edge(&mut self, place: &mut Option<Place>) {
+        self.edge.leave(place, &mut self.work.wakers);
     }
 
     fn page_for_slice(&mut self) -> Option<Page> {

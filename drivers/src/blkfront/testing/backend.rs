@@ -125,25 +125,34 @@ impl FakeBackend {
 
     /// Takes requests from the rings; how many wait now.
     pub fn take(&mut self) -> usize {
-        for (index, ring) in self.rings.iter_mut().enumerate() {
-            let mut slot = [0; SLOT_BYTES];
-            loop {
-                while ring.back.pop(&mut slot).unwrap() {
-                    self.pending.push(Pending { ring: index, slot });
-                }
-                if !ring.back.arm().unwrap() {
-                    break;
-                }
+        (0..self.rings.len()).for_each(|ring| self.take_from(ring));
+        self.waiting()
+    }
+
+    /// Takes requests from one ring, and asks for an event for the next.
+    pub fn take_from(&mut self, ring: usize) {
+        let back = &mut self.rings[ring].back;
+        let mut slot = [0; SLOT_BYTES];
+        loop {
+            while back.pop(&mut slot).unwrap() {
+                self.pending.push(Pending { ring, slot });
+            }
+            if !back.arm().unwrap() {
+                return;
             }
         }
+    }
+
+    /// Requests that were taken and not answered.
+    pub fn waiting(&self) -> usize {
         self.pending.len()
     }
 
-    /// Does the waiting request `index` and answers it; whether the frontend wants an event.
-    pub fn answer(&mut self, index: usize) -> bool {
+    /// Does the waiting request `index` and answers it; the ring, if its frontend wants an event.
+    pub fn answer(&mut self, index: usize) -> Option<usize> {
         let Pending { ring, slot } = self.pending.remove(index);
         let response = self.execute(&slot);
-        self.respond(ring, &response)
+        self.respond(ring, &response).then_some(ring)
     }
 
     /// Does the waiting request `index` without answering it: it stays.

@@ -7,7 +7,9 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by a panic")]
 
 mod backend;
+mod blkback;
 mod ram_disk;
 
 pub use backend::{FakeBackend, Offer};
+pub use blkback::Blkback;
 pub use ram_disk::RamDisk;

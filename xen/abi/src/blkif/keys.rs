@@ -66,6 +66,8 @@ pub mod frontend {
     pub const RING_REF: &str = "ring-ref";
     /// log2 of the pages in each ring, where there are several.
     pub const RING_PAGE_ORDER: &str = "ring-page-order";
+    /// The pages in each ring, where there are several; an older name.
+    pub const NUM_RING_PAGES: &str = "num-ring-pages";
     /// The event channel's port.
     pub const EVENT_CHANNEL: &str = "event-channel";
     /// Text: the layout of requests, see [`PROTOCOL_X86_64`].

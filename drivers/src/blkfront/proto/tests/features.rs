@@ -157,7 +157,8 @@ fn submit_slice(
     data: &[u8],
 ) -> Result<JobId, BlockError> {
     let asker = (&mut None, Waker::noop());
-    let what = (data.len(), data);
+    let source = if action == Action::Read { Source::Nothing } else { Source::Bytes(data) };
+    let what = (data.len(), source);
     match rig.engine.poll_submit_slice(action, Sector(first), what, asker) {
         Poll::Ready(result) => result,
         Poll::Pending => panic!("no pages"),

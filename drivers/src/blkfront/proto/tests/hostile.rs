@@ -32,7 +32,7 @@ fn check_closed(mut rig: Rig, jobs: &[JobId], lie: Lie) {
     let slice = rig.engine.poll_submit_slice(
         Action::Read,
         Sector(0),
-        (512, &[]),
+        (512, Source::Nothing),
         (&mut None, Waker::noop()),
     );
     assert_eq!(slice, Poll::Ready(Err(BlockError::Gone(reason))));

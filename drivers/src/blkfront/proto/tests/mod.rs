@@ -52,7 +52,7 @@ impl Rig {
         let disk = RamDisk::new(capacity_sectors);
         let backend = FakeBackend::new(xen.peer(BACKEND), disk.clone(), HANDLE, offer);
         let (start, trusted, layout) = (u32::MAX - 5, true, (0, 1));
-        let engine = Engine::new(geometry_of(&offer, capacity_sectors), &config);
+        let engine = Engine::new(&config);
         Self { xen, grants, config, layout, trusted, start, disk, engine, backend }
     }
 

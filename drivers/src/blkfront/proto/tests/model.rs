@@ -90,7 +90,7 @@ impl Model {
             data = pattern(self.writes, len);
         }
         let id = if slice {
-            let (what, mut place) = ((len, &data[..]), None);
+            let (what, mut place) = ((len, Source::Bytes(&data)), None);
             let asker = (&mut place, Waker::noop());
             let Poll::Ready(id) = self.rig.engine.poll_submit_slice(action, sector, what, asker)
             else {

@@ -46,7 +46,8 @@ fn requests_are_sent_again_in_order() {
 
 #[test]
 fn what_is_asked_for_meanwhile_waits() {
-    let mut rig = Rig::detached(Config::DEFAULT, Offer::ALL, 64);
+    let mut rig = Rig::new(Config::DEFAULT, Offer::ALL, 64);
+    rig.disconnect(Ending::Orderly);
     let write = rig.submit_write(0, &[1; 512], true).unwrap();
     let read = rig.submit_read(0, 512).unwrap();
     assert_eq!(rig.engine.service(), Ok(Service::default()));
@@ -67,7 +68,7 @@ fn a_suspended_domain_goes_on_as_another_one() {
         let write = rig.submit_write(8, &data, true).unwrap();
         let mut slice = [0; 4096];
         let asker = (&mut None, Waker::noop());
-        let what = (slice.len(), &[][..]);
+        let what = (slice.len(), Source::Nothing);
         let read = rig.engine.poll_submit_slice(Action::Read, Sector(8), what, asker);
         let Poll::Ready(Ok(read)) = read else { panic!("no pages") };
         rig.engine.service().unwrap();
@@ -141,7 +142,7 @@ fn everything_ends_with_the_disk() {
         rig.submit_read(0, 512).unwrap(),
         rig.engine.submit_plain(Action::Flush, SectorRange::default()).unwrap(),
     ];
-    let what = (8192, &[][..]);
+    let what = (8192, Source::Nothing);
     let mut place = None;
     let taken =
         rig.engine.poll_submit_slice(Action::Read, Sector(0), what, (&mut None, Waker::noop()));
