@@ -23,7 +23,7 @@ impl SectorRange {
     /// # Errors
     /// When the length is not a multiple of 512.
     pub fn of_bytes(first: Sector, len_bytes: usize) -> Result<Self, BlockError> {
-        if len_bytes % SECTOR_BYTES != 0 {
+        if !len_bytes.is_multiple_of(SECTOR_BYTES) {
             return Err(BlockError::Misaligned);
         }
         Ok(Self::new(first, (len_bytes / SECTOR_BYTES) as u64))

@@ -43,6 +43,7 @@ use super::buffer::DmaBuffer;
 use super::config::Config;
 use super::disk::{DiscardLimits, Durability, Geometry, SectorRange};
 use super::error::{BlockError, CloseReason, Lie};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::task::{Poll, Waker};
 use job::{Job, Piece};
@@ -55,7 +56,7 @@ use xen::Hypervisor;
 enum Phase<X: Hypervisor> {
     /// None: what is asked for waits.
     Detached,
-    Attached(Link<X>),
+    Attached(Box<Link<X>>),
     Closed(CloseReason),
 }
 
@@ -288,7 +289,7 @@ impl<X: Hypervisor> Engine<X> {
             return;
         }
         self.set_geometry(geometry);
-        self.phase = Phase::Attached(link);
+        self.phase = Phase::Attached(Box::new(link));
         self.learn();
         self.work.call_driver();
     }

@@ -233,7 +233,7 @@ mod tests {
         assert!(take(&mut budget, 1, &mut second));
         assert!(!take(&mut budget, 1, &mut first));
         budget.call_all(&mut wakers);
-        assert_eq!(wakers.len(), 2);
+        assert_eq!(wakers.len(), 1);
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub(super) async fn transfer<X: Hypervisor>(
     mut memory: Memory<'_>,
 ) -> Result<(), BlockError> {
     let len_bytes = memory.len_bytes();
-    if len_bytes % SECTOR_BYTES as u64 != 0 {
+    if !len_bytes.is_multiple_of(SECTOR_BYTES as u64) {
         return Err(BlockError::Misaligned);
     }
     // All of it or nothing, as far as that is known now.

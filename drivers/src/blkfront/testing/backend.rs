@@ -263,7 +263,8 @@ impl FakeBackend {
     /// The frontend knows the disk's sector size, and sends nothing else.
     fn check_whole_sectors(&self, first: u64, count: u64) {
         let unit = u64::from(self.offer.sector_bytes) / SECTOR_BYTES as u64;
-        assert!(count > 0 && first % unit == 0 && count % unit == 0, "{first} + {count}");
+        let whole = first.is_multiple_of(unit) && count.is_multiple_of(unit);
+        assert!(count > 0 && whole, "{first} + {count}");
     }
 
     fn transfer(&mut self, direction: Direction, first: u64, segments: &[Segment]) -> Status {

@@ -5,6 +5,7 @@ use crate::blkfront::testing::{Blkback, Offer, RamDisk};
 use crate::blkfront::{CloseReason, Config, Vdev};
 use crate::timer::Timer;
 use core::future::{Future, poll_fn};
+use core::pin::Pin;
 use core::sync::atomic::Ordering;
 use core::task::{Poll, Waker};
 use core::time::Duration;
@@ -30,15 +31,25 @@ pub(super) const VDEV: Vdev = Vdev(51712);
 
 /// Time that passes when the test says so.
 #[derive(Clone, Default)]
-pub(super) struct FakeTimer(Arc<Mutex<(Duration, Vec<(Duration, Waker)>)>>);
+pub(super) struct FakeTimer(Arc<Mutex<Clock>>);
+
+#[derive(Default)]
+struct Clock {
+    now: Duration,
+    sleepers: Vec<(Duration, Waker)>,
+}
+
+/// A task that is done, or was dropped, when it is gone.
+type Droppable<T> = Rc<RefCell<Option<Pin<Box<dyn Future<Output = T>>>>>>;
 
 impl FakeTimer {
     pub fn advance(&self, by: Duration) {
         let mut clock = self.0.lock().unwrap();
-        clock.0 += by;
-        let now = clock.0;
-        let (due, later): (Vec<_>, Vec<_>) = clock.1.drain(..).partition(|(at, _)| *at <= now);
-        clock.1 = later;
+        clock.now += by;
+        let now = clock.now;
+        let (due, later): (Vec<_>, Vec<_>) =
+            clock.sleepers.drain(..).partition(|(at, _)| *at <= now);
+        clock.sleepers = later;
         drop(clock);
         due.into_iter().for_each(|(_, waker)| waker.wake());
     }
@@ -47,13 +58,13 @@ impl FakeTimer {
 impl Timer for FakeTimer {
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send {
         let clock = self.0.clone();
-        let due = clock.lock().unwrap().0 + duration;
+        let due = clock.lock().unwrap().now + duration;
         poll_fn(move |context| {
             let mut clock = clock.lock().unwrap();
-            if clock.0 >= due {
+            if clock.now >= due {
                 return Poll::Ready(());
             }
-            clock.1.push((due, context.waker().clone()));
+            clock.sleepers.push((due, context.waker().clone()));
             Poll::Pending
         })
     }
@@ -165,8 +176,7 @@ impl World {
         &mut self,
         task: impl Future<Output = T> + 'static,
     ) -> (Outcome<T>, Box<dyn FnOnce()>) {
-        let slot: Rc<RefCell<Option<core::pin::Pin<Box<dyn Future<Output = T>>>>>> =
-            Rc::new(RefCell::new(Some(Box::pin(task))));
+        let slot: Droppable<T> = Rc::new(RefCell::new(Some(Box::pin(task))));
         let inner = slot.clone();
         let outcome = Outcome(Rc::default());
         let result = outcome.0.clone();
