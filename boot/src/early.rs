@@ -1,14 +1,17 @@
 //! The first Rust code: reached once from start.S, never left.
 //!
 //! On entry (start.S, "At the call of boot_main"):
-//! 1. rdi is start_info's address, its magic checked; rsi the counter at the first instruction.
-//! 2. The first 4 GiB are mapped one to one, W^X; SSE works; the canary is set.
+//! 1. rdi is start_info's address, its magic checked; rsi the counter at the first instruction;
+//!    rdx points at the leaves of CPUID.
+//! 2. The first 4 GiB are mapped one to one, W^X; SSE works; the canary is set; CR4 has what
+//!    protects a kernel.
 //! 3. The stack is the main stack; no IDT is loaded; interrupts are off.
 //!
 //! Duties, in this order:
-//! 1. Find Xen, open the early console, load the descriptor tables: faults are reported from here on.
+//! 1. Find Xen, open the early console, load the descriptor tables: faults are reported from here
+//!    on.
 //! 2. Follow start_info; find out which RAM is free.
-//! 3. Make the final tables and switch to them; switch on what else protects.
+//! 3. Make the final tables and switch to them.
 //! 4. Call `libos_start`.
 
 use crate::info::{BootInfo, Hypervisor};
@@ -16,7 +19,7 @@ use crate::loader::{self, BootError, Kept};
 use crate::memory::RangeSet;
 use crate::platform;
 use arch::addr::{PAGE_BYTES, PhysRange};
-use arch::cpu::{self, Features};
+use arch::cpu::{Features, Leaves};
 use arch::paging::kernel::{self, IdentityTables};
 use arch::paging::{AddressSpace, Hole, Leaf, MapError, Permission};
 use arch::phys::PhysWindow;
@@ -44,13 +47,13 @@ unsafe extern "Rust" {
 }
 
 /// Called by start.S.
-extern "C" fn boot_main(start_info_addr: u64, first_tsc: u64) -> ! {
-    arch::vmcall::select();
-    let hypervisor = platform::detect();
+extern "C" fn boot_main(start_info_addr: u64, first_tsc: u64, leaves: &'static Leaves) -> ! {
+    arch::vmcall::select(leaves);
+    let hypervisor = platform::detect(leaves);
     trap::set_reporter(report_trap);
     // SAFETY: once, on the main stack; the boot tables map all stacks.
     unsafe { arch::segments::install() };
-    match prepare(hypervisor, start_info_addr, first_tsc) {
+    match prepare(hypervisor, leaves, start_info_addr, first_tsc) {
         Ok(info) => libos_start(INFO.call_once(|| info)),
         Err(error) => {
             platform::early_console(|console| {
@@ -63,11 +66,12 @@ extern "C" fn boot_main(start_info_addr: u64, first_tsc: u64) -> ! {
 
 fn prepare(
     hypervisor: Hypervisor,
+    leaves: &Leaves,
     start_info_addr: u64,
     first_tsc: u64,
 ) -> Result<BootInfo, BootError> {
-    // SAFETY: the boot tables map this much one to one, and no one writes to what the loader left: the
-    // free RAM found below leaves it out, and the final tables keep it readable.
+    // SAFETY: the boot tables map this much one to one, and no one writes to what the loader left:
+    // the free RAM found below leaves it out, and the final tables keep it readable.
     let memory = unsafe { PhysWindow::identity(BOOT_MAPPED_END) };
     let start_info = loader::start_info(memory, start_info_addr)?;
     let mut memory_map = loader::memory_map(memory, &start_info)?;
@@ -75,9 +79,8 @@ fn prepare(
         memory_map = ask_memory_map(hypervisor)?;
     }
     let kept = Kept::find(memory, &start_info, layout::image())?;
-    let features = Features::detect();
+    let features = Features::from_leaves(leaves);
     build_space(&memory_map, &kept, features)?;
-    cpu::enable_protection(features);
     Ok(BootInfo {
         hypervisor,
         features,
@@ -135,7 +138,8 @@ fn build_space(
     let pages_1g = features.contains(Features::PAGES_1G);
     let space = AddressSpace::new(IdentityTables, pages_1g).map_err(|_| BootError::NoRam)?;
     let space = map_all(space, &ram, kept).map_err(BootError::Paging)?;
-    // SAFETY: the image is mapped as by the boot tables, but for the stacks' guards, and all RAM too.
+    // SAFETY: the image is mapped as by the boot tables, but for the stacks' guards, and all RAM
+    // too.
     unsafe { kernel::install(space) };
 
     high.add(layout::boot_tables());
@@ -150,7 +154,8 @@ fn build_space(
 /// As for [`frames::add`], for each of the ranges.
 unsafe fn add_free(ram: &RangeSet) {
     for range in ram.ranges() {
-        // SAFETY: the caller's word. An error is impossible: the ranges are whole pages and disjoint.
+        // SAFETY: the caller's word. An error is impossible: the ranges are whole pages and
+        // disjoint.
         let _ = unsafe { frames::add(*range) };
     }
 }

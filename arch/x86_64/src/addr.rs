@@ -83,7 +83,7 @@ impl PhysRange {
         let start = self.start & !(PAGE_BYTES - 1);
         let end = match self.end.checked_next_multiple_of(PAGE_BYTES) {
             Some(end) => end,
-            None => u64::MAX & !(PAGE_BYTES - 1),
+            None => !(PAGE_BYTES - 1),
         };
         Self { start, end }
     }

@@ -1,7 +1,7 @@
 //! Descriptor tables: GDT, TSS with its interrupt stacks, IDT.
 //!
-//! Every IDT entry runs on a stack of the interrupt stack table: the prebuilt core uses the red zone
-//! in places, and a fault may well be that of a stack.
+//! Every IDT entry runs on a stack of the interrupt stack table: the prebuilt core uses the red
+//! zone in places, and a fault may well be that of a stack.
 
 #[cfg(xenios_kernel)]
 pub use kernel::install;
@@ -107,15 +107,13 @@ mod kernel {
             Descriptor::kernel_data_segment(),
             Descriptor::tss_segment(task),
         ];
-        let mut at = 1;
-        for descriptor in descriptors {
+        for (i, descriptor) in descriptors.into_iter().enumerate() {
             match descriptor {
-                Descriptor::UserSegment(word) => words[at] = word,
+                Descriptor::UserSegment(word) => words[1 + i] = word,
                 Descriptor::SystemSegment(low, high) => {
-                    words[at..at + 2].copy_from_slice(&[low, high])
+                    words[1 + i..][..2].copy_from_slice(&[low, high])
                 }
             }
-            at += 1;
         }
         words
     }

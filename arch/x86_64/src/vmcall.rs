@@ -1,12 +1,13 @@
 //! The instruction that leaves for the hypervisor: `vmcall` on Intel, `vmmcall` on AMD.
 //!
 //! The wrong one raises an invalid opcode, so the choice is made once, from the CPU's vendor string
-//! (CPUID leaf 0). There is no hypercall page: a page that the hypervisor fills and we execute would
-//! be a hole in W^X, and XSA-466 advises against it.
+//! (CPUID leaf 0). There is no hypercall page: a page that the hypervisor fills and we execute
+//! would be a hole in W^X, and XSA-466 advises against it.
 //!
 //! Register contract (Xen: arch-x86/xen-x86_64.h): number in rax; arguments in rdi, rsi, rdx, r10,
 //! r8; result in rax; argument registers are lost, all others and the flags' meaning kept.
 
+use crate::cpu::Leaves;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,8 +15,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 static USE_VMMCALL: AtomicBool = AtomicBool::new(false);
 
 /// Chooses the instruction by the CPU's vendor. Called once, before the first [`call5`].
-pub fn select() {
-    USE_VMMCALL.store(crate::cpu::vendor_is_amd_like(), Ordering::Relaxed);
+pub fn select(leaves: &Leaves) {
+    USE_VMMCALL.store(leaves.vendor_is_amd_like(), Ordering::Relaxed);
 }
 
 /// Leaves for the hypervisor with a number and five arguments; gives what it put in rax.

@@ -219,12 +219,17 @@ impl EndWatch {
     }
 }
 
+/// The reason code of a domain that was suspended: it goes on elsewhere.
+const SUSPENDED: u32 = 2;
+
 /// Reads a line of xl's log.
 ///
-/// Such lines are `Domain 3 has shut down, reason code 0 0x0` and `Domain 3 has been destroyed.`
+/// Such lines are `Domain 3 has shut down, reason code 0 0x0` and `Domain 3 has been destroyed.` A
+/// domain that is saved has not ended.
 fn ended(line: &str) -> Option<Ended> {
     if let Some((_, rest)) = line.split_once("has shut down, reason code ") {
-        return rest.split_whitespace().next()?.parse().ok().map(Ended::Shutdown);
+        let code = rest.split_whitespace().next()?.parse().ok();
+        return code.filter(|code| *code != SUSPENDED).map(Ended::Shutdown);
     }
     line.contains("has been destroyed").then_some(Ended::Destroyed)
 }
@@ -258,6 +263,7 @@ mod tests {
         let shut = "Domain 3 has shut down, reason code 3 0x3";
         assert_eq!(ended(shut), Some(Ended::Shutdown(3)));
         assert_eq!(ended("Domain 3 has been destroyed."), Some(Ended::Destroyed));
+        assert_eq!(ended("Domain 3 has shut down, reason code 2 0x2"), None);
         assert_eq!(ended("Waiting for domain a (domid 3) to die [pid 12]"), None);
     }
 

@@ -1,7 +1,9 @@
-//! Reads a file while it grows.
+//! Reads a file while it grows. If another takes its name (a log that is rotated), that one is read
+//! next, from its beginning.
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,15 +26,28 @@ impl Follow {
 
     /// What was added since the last call.
     pub fn more(&mut self) -> Vec<u8> {
-        if self.file.is_none() {
+        let mut bytes = self.rest_of_file();
+        if bytes.is_empty() && (self.file.is_none() || self.is_replaced()) {
             self.file = File::open(&self.path).ok();
+            bytes = self.rest_of_file();
         }
+        bytes
+    }
+
+    fn rest_of_file(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         if let Some(file) = &mut self.file {
             // A file that cannot be read looks like one that does not grow; the caller has a limit.
             let _ = file.read_to_end(&mut bytes);
         }
         bytes
+    }
+
+    /// Whether the name belongs to another file by now.
+    fn is_replaced(&self) -> bool {
+        let opened = self.file.as_ref().and_then(|file| file.metadata().ok());
+        let named = std::fs::metadata(&self.path).ok();
+        matches!((opened, named), (Some(opened), Some(named)) if opened.ino() != named.ino())
     }
 
     /// The lines completed since the last call, without their ends.
@@ -89,6 +104,12 @@ mod tests {
         let line = follow.wait_for(until, |line| line.starts_with("verdict: "));
         assert_eq!(line.as_deref(), Some("verdict: success"));
         assert_eq!(follow.wait_for(Instant::now(), |_| true), None);
+        std::fs::rename(&path, path.with_extension("1")).unwrap();
+        file.write_all(b"last\n").unwrap();
+        std::fs::write(&path, b"new\n").unwrap();
+        assert_eq!(follow.lines(), ["last"]);
+        assert_eq!(follow.lines(), ["new"]);
+        std::fs::remove_file(path.with_extension("1")).unwrap();
         std::fs::remove_file(&path).unwrap();
     }
 }

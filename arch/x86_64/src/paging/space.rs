@@ -98,7 +98,8 @@ impl<M: TableMemory> AddressSpace<M> {
         self.fill(self.root, ROOT_LEVEL, 0, range, leaf)
     }
 
-    /// Applies `leaf` to the part of `range` that the table at `table` covers (it starts at `base`).
+    /// Applies `leaf` to the part of `range` that the table at `table` covers (it starts at
+    /// `base`).
     fn fill(
         &mut self,
         table: PhysAddr,
@@ -128,8 +129,8 @@ impl<M: TableMemory> AddressSpace<M> {
         Ok(())
     }
 
-    /// The table below an entry; made, with the entry's present meaning spread over it, if the entry
-    /// is a leaf.
+    /// The table below an entry; made, with the entry's present meaning spread over it, if the
+    /// entry is a leaf.
     fn child(&mut self, table: PhysAddr, index: usize, level: u8) -> Result<PhysAddr, MapError> {
         let entry = &self.memory.table(table)[index];
         let (flags, addr) = (entry.flags(), entry.addr());
@@ -140,11 +141,13 @@ impl<M: TableMemory> AddressSpace<M> {
         let child = self.memory.allocate().ok_or(MapError::OutOfFrames)?;
         let below = level - 1;
         let small_flags = if below == 1 { flags - Flags::HUGE_PAGE } else { flags };
-        for (i, slot) in self.memory.table_mut(child).iter_mut().enumerate() {
-            if present {
-                slot.set_addr(addr + i as u64 * entry_bytes(below), small_flags);
-            } else {
-                slot.set_addr(PhysAddr::zero(), flags);
+        // A new table is all zero: what is plainly unmapped needs no writing.
+        if !flags.is_empty() {
+            let step = if present { entry_bytes(below) } else { 0 };
+            let mut slot_addr = addr;
+            for slot in self.memory.table_mut(child).iter_mut() {
+                slot.set_addr(slot_addr, small_flags);
+                slot_addr += step;
             }
         }
         self.memory.table_mut(table)[index].set_addr(child, Flags::PRESENT | Flags::WRITABLE);

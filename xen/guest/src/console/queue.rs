@@ -1,16 +1,18 @@
 //! Text on its way to the console: bounded, oldest lines dropped and counted.
 
 use super::Ring;
+use alloc::boxed::Box;
+use alloc::vec;
 use core::fmt::Write;
 
-/// A queue of `N` bytes of text.
+/// A queue of text with room for a fixed number of bytes.
 ///
-/// A line that does not fit pushes out the oldest ones; where they were, a note with their number is
-/// put into the output; a line that was cut in two shows its beginning before the note. A newline becomes carriage return and newline on the way out, as a terminal
-/// wants it.
-pub struct Queue<const N: usize> {
-    bytes: [u8; N],
-    /// Index of the first byte; below `N`.
+/// A line that does not fit pushes out the oldest ones; where they were, a note with their number
+/// is put into the output; a line that was cut in two shows its beginning before the note. A
+/// newline becomes carriage return and newline on the way out, as a terminal wants it.
+pub struct Queue {
+    bytes: Box<[u8]>,
+    /// Index of the first byte; below the capacity.
     start: usize,
     len: usize,
     /// Lines dropped since the last note.
@@ -19,21 +21,26 @@ pub struct Queue<const N: usize> {
     lost_total: u64,
 }
 
-impl<const N: usize> Default for Queue<N> {
-    fn default() -> Self {
-        Self::new()
+impl Queue {
+    /// An empty queue with room for `capacity_bytes`, at least one.
+    pub fn new(capacity_bytes: usize) -> Self {
+        let bytes = vec![0; capacity_bytes.max(1)].into_boxed_slice();
+        Self { bytes, start: 0, len: 0, lost: 0, lost_total: 0 }
     }
-}
 
-impl<const N: usize> Queue<N> {
-    /// An empty queue.
-    pub const fn new() -> Self {
-        Self { bytes: [0; N], start: 0, len: 0, lost: 0, lost_total: 0 }
+    /// Bytes that it has room for.
+    fn capacity(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Bytes that can be pushed before lines are dropped.
     pub fn room(&self) -> usize {
-        N - self.len
+        self.capacity() - self.len
+    }
+
+    /// Bytes that wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.len
     }
 
     /// Whether nothing waits to be written.
@@ -46,10 +53,11 @@ impl<const N: usize> Queue<N> {
         self.lost_total
     }
 
-    /// Appends text. Drops the oldest lines if it does not fit; of text longer than the whole queue the
-    /// beginning is dropped.
+    /// Appends text. Drops the oldest lines if it does not fit; of text longer than the whole queue
+    /// the beginning is dropped.
     pub fn push(&mut self, text: &[u8]) {
-        let kept = &text[text.len().saturating_sub(N)..];
+        let capacity = self.capacity();
+        let kept = &text[text.len().saturating_sub(capacity)..];
         let cut = text.len() - kept.len();
         if cut > 0 {
             self.count_lost(text[..cut].iter().filter(|&&byte| byte == b'\n').count().max(1));
@@ -57,15 +65,15 @@ impl<const N: usize> Queue<N> {
         while self.room() < kept.len() {
             self.drop_line();
         }
-        let end = (self.start + self.len) % N;
-        let (before_wrap, after_wrap) = kept.split_at(kept.len().min(N - end));
+        let end = (self.start + self.len) % capacity;
+        let (before_wrap, after_wrap) = kept.split_at(kept.len().min(capacity - end));
         self.bytes[end..end + before_wrap.len()].copy_from_slice(before_wrap);
         self.bytes[..after_wrap.len()].copy_from_slice(after_wrap);
         self.len += kept.len();
     }
 
-    /// Moves as much as fits into the ring; whether anything was moved, so that the backend is to be
-    /// notified.
+    /// Moves as much as fits into the ring; whether anything was moved, so that the backend is to
+    /// be notified.
     pub fn flush(&mut self, ring: &mut Ring) -> bool {
         let mut moved = self.flush_note(ring);
         if self.lost > 0 {
@@ -80,7 +88,7 @@ impl<const N: usize> Queue<N> {
                 return moved;
             }
             ring.write(&piece[..filled]);
-            self.start = (self.start + taken) % N;
+            self.start = (self.start + taken) % self.capacity();
             self.len -= taken;
             moved = true;
         }
@@ -88,7 +96,7 @@ impl<const N: usize> Queue<N> {
 
     /// Hands all that waits to `write`, newlines as they are, and empties the queue.
     pub fn drain(&mut self, mut write: impl FnMut(&[u8])) {
-        let first = self.len.min(N - self.start);
+        let first = self.len.min(self.capacity() - self.start);
         write(&self.bytes[self.start..self.start + first]);
         write(&self.bytes[..self.len - first]);
         self.start = 0;
@@ -96,13 +104,13 @@ impl<const N: usize> Queue<N> {
         self.lost = 0;
     }
 
-    /// Copies bytes into `piece` with newlines made into two, at most `room`; how many were taken from
-    /// the queue and how many are in the piece.
+    /// Copies bytes into `piece` with newlines made into two, at most `room`; how many were taken
+    /// from the queue and how many are in the piece.
     fn fill(&self, piece: &mut [u8], room: usize) -> (usize, usize) {
         let limit = room.min(piece.len());
         let (mut taken, mut filled) = (0, 0);
         while taken < self.len {
-            let byte = self.bytes[(self.start + taken) % N];
+            let byte = self.bytes[(self.start + taken) % self.capacity()];
             let needed = if byte == b'\n' { 2 } else { 1 };
             if filled + needed > limit {
                 break;
@@ -135,9 +143,10 @@ impl<const N: usize> Queue<N> {
 
     /// Drops the oldest bytes up to and with the first newline, or all if there is none.
     fn drop_line(&mut self) {
-        let newline = (0..self.len).find(|i| self.bytes[(self.start + i) % N] == b'\n');
+        let newline =
+            (0..self.len).find(|i| self.bytes[(self.start + i) % self.capacity()] == b'\n');
         let dropped = newline.map_or(self.len, |at| at + 1);
-        self.start = (self.start + dropped) % N;
+        self.start = (self.start + dropped) % self.capacity();
         self.len -= dropped;
         self.count_lost(1);
     }
@@ -207,7 +216,7 @@ mod tests {
     #[test]
     fn newlines_become_two_bytes_once() {
         let mut sink = Sink::new();
-        let mut queue = Queue::<64>::new();
+        let mut queue = Queue::new(64);
         queue.push(b"one\ntwo");
         assert!(queue.flush(&mut sink.ring));
         assert!(!queue.flush(&mut sink.ring));
@@ -218,7 +227,7 @@ mod tests {
     #[test]
     fn lost_lines_are_noted_where_they_were() {
         let mut sink = Sink::new();
-        let mut queue = Queue::<16>::new();
+        let mut queue = Queue::new(16);
         queue.push(b"first\nsecond\n");
         queue.push(b"third line\n");
         assert_eq!(queue.lost_total(), 2);
@@ -229,7 +238,7 @@ mod tests {
     #[test]
     fn a_line_that_is_cut_ends_with_the_note() {
         let mut sink = Sink::new();
-        let mut queue = Queue::<8>::new();
+        let mut queue = Queue::new(8);
         queue.push(b"abc");
         queue.flush(&mut sink.ring);
         queue.push(b"d\ne\n");
@@ -241,7 +250,7 @@ mod tests {
     #[test]
     fn text_longer_than_the_queue_keeps_its_end() {
         let mut sink = Sink::new();
-        let mut queue = Queue::<4>::new();
+        let mut queue = Queue::new(4);
         queue.push(b"a\nb\ncdef");
         queue.flush(&mut sink.ring);
         assert_eq!(sink.text(), "[2 console lines lost]\r\ncdef");
@@ -249,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_waits_can_be_drained_elsewhere() {
-        let mut queue = Queue::<8>::new();
+        let mut queue = Queue::new(8);
         queue.push(b"abcdef");
         queue.push(b"\ngh");
         let mut out = Vec::new();
@@ -265,7 +274,7 @@ mod tests {
             steps in proptest::collection::vec((0usize..40, 0usize..300), 1..60),
         ) {
             let mut sink = Sink::new();
-            let mut queue = Queue::<256>::new();
+            let mut queue = Queue::new(256);
             let mut written = 0u64;
             let mut out = Vec::new();
             for (lines, take) in steps {
