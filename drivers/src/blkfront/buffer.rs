@@ -1,8 +1,8 @@
 //! Memory for transfers: whole pages, which a backend may be given access to.
 //!
-//! A Rust slice cannot be shown to a backend: the app may drop its future at any time, and the backend
-//! would go on writing. So the driver takes pages as its own for as long as a request lasts, and gives
-//! them back with the result. What a page goes through:
+//! A Rust slice cannot be shown to a backend: the app may drop its future at any time, and the
+//! backend would go on writing. So the driver takes pages as its own for as long as a request
+//! lasts, and gives them back with the result. What a page goes through:
 //!
 //! ```text
 //!              grant                    answer: access ends
@@ -99,8 +99,8 @@ impl Page {
         Ok(())
     }
 
-    /// Makes the page ours alone again, after the connection has ended. If the backend still uses it, another
-    /// one takes its place; with the same contents if `keep`.
+    /// Makes the page ours alone again, after the connection has ended. If the backend still uses
+    /// it, another one takes its place; with the same contents if `keep`.
     pub fn recover(&mut self, keep: bool) {
         *self = match core::mem::replace(self, Self::Lost) {
             Self::Lent(page) | Self::Pooled(page) => {

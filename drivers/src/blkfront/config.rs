@@ -3,7 +3,8 @@
 /// Limits and choices for one disk. What the backend offers may make them smaller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// Whether to offer persistent grants: all data is copied through pages that the backend keeps mapped.
+    /// Whether to offer persistent grants: all data is copied through pages that the backend keeps
+    /// mapped.
     pub persistent: bool,
     /// Whether neighbours are joined into one request.
     pub merge: bool,
@@ -13,7 +14,8 @@ pub struct Config {
     pub ring_order_max: u8,
     /// Most rings, at least 1.
     pub queues_max: u8,
-    /// Most pages that hold data of requests whose buffers are slices: they wait when all are taken.
+    /// Most pages that hold data of requests whose buffers are slices: they wait when all are
+    /// taken.
     pub pool_pages: usize,
     /// Most of those pages that are kept when they are not needed.
     pub idle_pages: usize,
@@ -34,8 +36,8 @@ impl Config {
         grants_max: 2048,
     };
 
-    /// Pages that a connection with persistent grants has beside the pool, so that requests with pages of
-    /// the app's own always get on: those of one request.
+    /// Pages that a connection with persistent grants has beside the pool, so that requests with
+    /// pages of the app's own always get on: those of one request.
     pub(super) fn reserve_pages(&self) -> usize {
         usize::from(self.indirect_segments_max).max(xen_abi::blkif::DIRECT_SEGMENTS_MAX)
     }

@@ -54,11 +54,11 @@ impl SectorRange {
 pub struct Geometry {
     /// Sectors of 512 bytes.
     pub capacity_sectors: u64,
-    /// Bytes of the smallest piece that can be transferred: 512, 1024, 2048 or 4096. Places and lengths
-    /// are multiples of it.
+    /// Bytes of the smallest piece that can be transferred: 512, 1024, 2048 or 4096. Places and
+    /// lengths are multiples of it.
     pub sector_bytes: u32,
-    /// Bytes of the smallest piece that the disk writes without reading: writes of multiples of it are
-    /// fastest. A power of two, not smaller than a sector.
+    /// Bytes of the smallest piece that the disk writes without reading: writes of multiples of it
+    /// are fastest. A power of two, not smaller than a sector.
     pub physical_sector_bytes: u32,
     /// Whether writes are refused.
     pub read_only: bool,

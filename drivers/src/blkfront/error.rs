@@ -1,4 +1,5 @@
-//! What can go wrong with a disk, kept apart by what the app can do about it, and by who is to blame.
+//! What can go wrong with a disk, kept apart by what the app can do about it, and by who is to
+//! blame.
 
 use core::fmt;
 use xen::ring::RingError;
@@ -23,8 +24,8 @@ pub enum BlockError {
     NoFlush,
     /// The disk reports an error. A write may have been done in part.
     Io,
-    /// The backend died with writes that no flush had covered yet, or an earlier flush failed: some of
-    /// what was written since the last good flush may be lost.
+    /// The backend died with writes that no flush had covered yet, or an earlier flush failed: some
+    /// of what was written since the last good flush may be lost.
     WritesLost,
     /// No memory for the request. Nothing was sent, or it was to be sent again.
     OutOfMemory,

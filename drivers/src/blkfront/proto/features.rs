@@ -1,5 +1,5 @@
-//! What a backend offers, by the nodes of its directory. They are texts that it wrote: whatever is missing
-//! or makes no sense counts as not offered.
+//! What a backend offers, by the nodes of its directory. They are texts that it wrote: whatever is
+//! missing or makes no sense counts as not offered.
 
 use crate::blkfront::config::Config;
 use crate::blkfront::disk::{DiscardLimits, Geometry};

@@ -27,8 +27,8 @@ pub struct Backend {
     pub domid: DomId,
     /// What requests name the disk by.
     pub handle: Handle,
-    /// Whether it may see what else is in the pages that it has access to (node `trusted`). If not, they
-    /// are cleared before.
+    /// Whether it may see what else is in the pages that it has access to (node `trusted`). If not,
+    /// they are cleared before.
     pub trusted: bool,
 }
 
@@ -125,8 +125,8 @@ impl<X: Hypervisor> Link<X> {
         self.sequence
     }
 
-    /// Most segments of the next request on queue `index`. If it is more than a slot holds, there are
-    /// pages for them.
+    /// Most segments of the next request on queue `index`. If it is more than a slot holds, there
+    /// are pages for them.
     pub(super) fn segments_max(&mut self, index: usize) -> usize {
         let indirect = usize::from(self.features.indirect_segments);
         let mut most = DIRECT_SEGMENTS_MAX;
@@ -200,8 +200,8 @@ impl<X: Hypervisor> Link<X> {
         }
     }
 
-    /// The requests without answer, in the order in which they were sent. The backend's access to rings and
-    /// to the pages of the pool ends.
+    /// The requests without answer, in the order in which they were sent. The backend's access to
+    /// rings and to the pages of the pool ends.
     pub(super) fn into_open(self) -> Vec<Shadow> {
         let mut open: Vec<Shadow> = self.queues.into_iter().flat_map(Queue::into_open).collect();
         open.sort_unstable_by_key(|shadow| shadow.sequence);

@@ -1,5 +1,6 @@
-//! The block protocol without any waiting: requests of the app in, ring slots out, responses in, results
-//! out. Knows no xenstore, no event channel and no executor; a test drives it with a ring and a fake.
+//! The block protocol without any waiting: requests of the app in, ring slots out, responses in,
+//! results out. Knows no xenstore, no event channel and no executor; a test drives it with a ring
+//! and a fake.
 //!
 //! ```text
 //!   submit ──▶ Work ───────────────────────────────▶ poll: result, pages
@@ -14,8 +15,8 @@
 //!               shadows   what was asked, out of the backend's reach
 //! ```
 //!
-//! The link comes and goes ([`Engine::attach`], [`Engine::detach`]); the work stays. What was on a ring without
-//! answer counts as not done and is sent again, in the same order, by the next link.
+//! The link comes and goes ([`Engine::attach`], [`Engine::detach`]); the work stays. What was on a
+//! ring without answer counts as not done and is sent again, in the same order, by the next link.
 
 mod answer;
 mod features;
@@ -63,8 +64,8 @@ enum Phase<X: Hypervisor> {
 /// How a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
-    /// With the backend's consent, or because the domain was suspended: what was answered is as safe as
-    /// it was.
+    /// With the backend's consent, or because the domain was suspended: what was answered is as
+    /// safe as it was.
     Orderly,
     /// The backend is dead: what it answered and had not flushed may be lost.
     Death,
@@ -120,8 +121,8 @@ impl<X: Hypervisor> Engine<X> {
         self.changes != 0
     }
 
-    /// Waits until size or shape of the disk have changed since `seen`, which is 0 before any is known, or
-    /// until the disk is gone.
+    /// Waits until size or shape of the disk have changed since `seen`, which is 0 before any is
+    /// known, or until the disk is gone.
     pub fn poll_change(
         &mut self,
         seen: u32,
@@ -182,8 +183,8 @@ impl<X: Hypervisor> Engine<X> {
         core::mem::take(&mut self.work.wakers)
     }
 
-    /// Wakes `waker` once when there is something to do for [`Self::service`] that the backend sends no event
-    /// for.
+    /// Wakes `waker` once when there is something to do for [`Self::service`] that the backend
+    /// sends no event for.
     pub fn set_driver(&mut self, waker: &Waker) {
         let work = &mut self.work;
         if !work.driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -307,7 +308,8 @@ impl<X: Hypervisor> Engine<X> {
         self.work.call_driver();
     }
 
-    /// Sends nothing more over this connection: it is about to end. What was sent may still be answered.
+    /// Sends nothing more over this connection: it is about to end. What was sent may still be
+    /// answered.
     pub fn freeze(&mut self) {
         if let Phase::Attached(link) = &mut self.phase {
             link.frozen = true;

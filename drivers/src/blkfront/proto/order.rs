@@ -1,9 +1,9 @@
 //! Requests that overlap take effect in the order in which they were submitted.
 //!
-//! Nothing in the protocol keeps a backend from doing requests in any order. So a request waits while one
-//! that is on a ring has a sector in common with it and either writes. What is then read or kept is what
-//! the order of submission says, even if a future was dropped, or requests are sent again to another
-//! backend.
+//! Nothing in the protocol keeps a backend from doing requests in any order. So a request waits
+//! while one that is on a ring has a sector in common with it and either writes. What is then read
+//! or kept is what the order of submission says, even if a future was dropped, or requests are sent
+//! again to another backend.
 
 use super::shadow::Place;
 use crate::blkfront::disk::SectorRange;

@@ -1,7 +1,7 @@
 //! Pages for requests whose data lies in slices of the app's, of which there is a bounded number.
 //!
-//! Who wants pages while there are none waits in line, and the first in line is served first, so that a
-//! large request is not overtaken for ever by small ones.
+//! Who wants pages while there are none waits in line, and the first in line is served first, so
+//! that a large request is not overtaken for ever by small ones.
 
 use crate::blkfront::buffer::Page;
 use alloc::collections::VecDeque;
@@ -46,8 +46,8 @@ impl Budget {
         self.out
     }
 
-    /// Takes `pages` pages, at most the limit, out. If it is not the asker's turn, it gets a place in line
-    /// (or keeps its own), and `waker` is woken when it is worth asking again.
+    /// Takes `pages` pages, at most the limit, out. If it is not the asker's turn, it gets a place
+    /// in line (or keeps its own), and `waker` is woken when it is worth asking again.
     pub fn take(
         &mut self,
         pages: usize,
@@ -133,14 +133,14 @@ impl Pool {
     }
 }
 
-/// Pages that stay granted as long as a connection lasts. The one used last is used next: the backend keeps
-/// few of them mapped.
+/// Pages that stay granted as long as a connection lasts. The one used last is used next: the
+/// backend keeps few of them mapped.
 pub(super) struct PersistentPool {
     free: Vec<GrantedPage>,
     made: usize,
     limit: usize,
-    /// How many of the pages can be out for slices: the others are for requests with pages of the app's,
-    /// which need them only while on a ring, so that they always get on.
+    /// How many of the pages can be out for slices: the others are for requests with pages of the
+    /// app's, which need them only while on a ring, so that they always get on.
     limit_for_slices: usize,
     out_for_slices: usize,
 }

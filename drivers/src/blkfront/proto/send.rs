@@ -165,8 +165,8 @@ impl<X: Hypervisor> Link<X> {
         self.spare_parts = parts;
     }
 
-    /// Takes the first piece of the backlog and the neighbours behind it, as far as they go into one
-    /// request; how many segments they need.
+    /// Takes the first piece of the backlog and the neighbours behind it, as far as they go into
+    /// one request; how many segments they need.
     fn gather(
         &self,
         work: &mut Work,
@@ -193,8 +193,8 @@ impl<X: Hypervisor> Link<X> {
         segments
     }
 
-    /// Lets the backend use a page of which the first `sectors` sectors hold data; whether another one had
-    /// to take its place.
+    /// Lets the backend use a page of which the first `sectors` sectors hold data; whether another
+    /// one had to take its place.
     fn lend(
         &mut self,
         page: &mut Page,

@@ -1,12 +1,13 @@
-//! What was asked on a ring, kept where the backend cannot write: an answer is believed only if it fits.
+//! What was asked on a ring, kept where the backend cannot write: an answer is believed only if it
+//! fits.
 //!
 //! ```text
 //!   id of a request:   63                      16 15          0
 //!                      ├─ serial of its use ─────┼─ place ────┤
 //! ```
 //!
-//! The place says where to look; the serial differs at each use of a place, so that an answer to an earlier
-//! request is not taken for one to the present request.
+//! The place says where to look; the serial differs at each use of a place, so that an answer to an
+//! earlier request is not taken for one to the present request.
 
 use super::job::Piece;
 use crate::blkfront::disk::SectorRange;

@@ -1,7 +1,7 @@
 //! Requests whose data lies in slices of the app's: it is copied through pages of the pool.
 //!
-//! A slice can be gone at any time, with the future that borrows it. So a write is copied when it is
-//! submitted, and a read when its result is taken.
+//! A slice can be gone at any time, with the future that borrows it. So a write is copied when it
+//! is submitted, and a read when its result is taken.
 
 use super::job::{Action, Job, JobId};
 use super::pool::Place;
@@ -35,7 +35,8 @@ impl<X: Hypervisor> Engine<X> {
         (self.work.pool.budget.limit() / 2).clamp(1, REQUEST_PAGES_MAX) * PAGE_BYTES
     }
 
-    /// Submits a read or a write of `len_bytes` bytes, at most [`Self::slice_max_bytes`]. While there are no pages for it, the caller has a `place` in line, and its `waker` is woken.
+    /// Submits a read or a write of `len_bytes` bytes, at most [`Self::slice_max_bytes`]. While
+    /// there are no pages for it, the caller has a `place` in line, and its `waker` is woken.
     ///
     /// # Errors
     /// At once if it makes no sense to send it.
@@ -87,8 +88,8 @@ impl<X: Hypervisor> Engine<X> {
         work.pool.budget.leave(place, &mut work.wakers);
     }
 
-    /// Whether a job of [`Self::poll_submit_slice`] is done; `waker` is woken when it is. What was read is
-    /// copied into `to`.
+    /// Whether a job of [`Self::poll_submit_slice`] is done; `waker` is woken when it is. What was
+    /// read is copied into `to`.
     pub fn poll_slice(
         &mut self,
         id: JobId,

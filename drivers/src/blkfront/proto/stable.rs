@@ -1,8 +1,9 @@
 //! When a flush may be sent, and for whom it counts.
 //!
-//! A flush covers the writes that were answered before it was sent, no others. So one that the app asks
-//! for waits for all writes submitted before it; a durable write waits for itself alone. Whoever is due
-//! when a flush is sent shares it; whoever becomes due while it is on the way waits for the next.
+//! A flush covers the writes that were answered before it was sent, no others. So one that the app
+//! asks for waits for all writes submitted before it; a durable write waits for itself alone.
+//! Whoever is due when a flush is sent shares it; whoever becomes due while it is on the way waits
+//! for the next.
 //!
 //! ```text
 //!   flush ──▶ waiting ── all earlier writes answered ──▶ due ── sent ──▶ covered ──▶ done
@@ -103,8 +104,8 @@ impl Stability {
         self.dirty_before = core::mem::replace(&mut self.dirty, false);
     }
 
-    /// The flush on the way was answered. If it failed, what was written before may be lost. Those it counted
-    /// for.
+    /// The flush on the way was answered. If it failed, what was written before may be lost. Those
+    /// it counted for.
     pub fn answered(&mut self, good: bool) -> Vec<JobId> {
         self.on_the_way = false;
         if core::mem::take(&mut self.dirty_before) && !good {
@@ -121,8 +122,8 @@ impl Stability {
         core::mem::swap(&mut self.due, &mut self.covered);
     }
 
-    /// The backend is gone, and with it perhaps what it had not brought to stable storage. Durable writes
-    /// among those who are due are to be done again: they are taken out.
+    /// The backend is gone, and with it perhaps what it had not brought to stable storage. Durable
+    /// writes among those who are due are to be done again: they are taken out.
     pub fn backend_died(&mut self, is_write: impl Fn(JobId) -> bool) -> Vec<JobId> {
         self.again();
         if core::mem::take(&mut self.dirty) {

@@ -1,5 +1,5 @@
-//! Everything that is to be done, whatever the connection: jobs, their waiting pieces, flushes, and who
-//! is to be woken.
+//! Everything that is to be done, whatever the connection: jobs, their waiting pieces, flushes, and
+//! who is to be woken.
 
 use super::job::{Action, Job, JobId, Jobs, Piece};
 use super::pool::Pool;
@@ -16,8 +16,8 @@ use core::task::{Poll, Waker};
 pub struct Counters {
     /// Requests that were put on a ring.
     pub sent: u64,
-    /// Responses that were taken from one. If it stands still while requests are open, the backend is
-    /// stuck.
+    /// Responses that were taken from one. If it stands still while requests are open, the backend
+    /// is stuck.
     pub answered: u64,
     /// Pieces of the app's requests that went along with a neighbour.
     pub merged: u64,
@@ -114,8 +114,8 @@ impl Work {
         None
     }
 
-    /// Whether a piece that writes has to wait for a durable write that was submitted before it. If the
-    /// backend died that one would be done again, so nothing may be written over it before.
+    /// Whether a piece that writes has to wait for a durable write that was submitted before it. If
+    /// the backend died that one would be done again, so nothing may be written over it before.
     pub fn is_unsettled(&self, piece: &Piece) -> bool {
         let Some(job) = self.jobs.get(piece.job) else { return false };
         self.durable

@@ -70,9 +70,9 @@ impl<X: Hypervisor> BlockDevice<X> {
         Ok(())
     }
 
-    /// Writes `from` to byte `offset` and behind it. Parts of sectors are read, changed and written; such
-    /// writes by several tasks do not disturb each other, but one at the same time as a [`Self::write`] to
-    /// the same sector may undo it.
+    /// Writes `from` to byte `offset` and behind it. Parts of sectors are read, changed and
+    /// written; such writes by several tasks do not disturb each other, but one at the same time as
+    /// a [`Self::write`] to the same sector may undo it.
     ///
     /// # Errors
     /// As for [`Self::write`].

@@ -49,9 +49,10 @@ impl<X: Hypervisor> Connecting<X> {
 
 /// A disk. Clones are handles to the same one.
 ///
-/// Any number of requests may be under way at once, by any number of tasks. Those that have a sector in
-/// common take effect in the order in which they were submitted; all others in any order. While there is
-/// no connection (the domain was suspended, the backend is started anew) requests wait.
+/// Any number of requests may be under way at once, by any number of tasks. Those that have a
+/// sector in common take effect in the order in which they were submitted; all others in any order.
+/// While there is no connection (the domain was suspended, the backend is started anew) requests
+/// wait.
 ///
 /// Places are in sectors of 512 bytes; places and lengths are multiples of the disk's sector size.
 /// Memory may lie anywhere: data in slices is copied through pages of the driver's, data in a
@@ -59,7 +60,8 @@ impl<X: Hypervisor> Connecting<X> {
 ///
 /// # Cancellation
 /// Every request may be dropped at any time. What was submitted is done or not; nobody touches the
-/// memory of a slice afterwards, and pages of a buffer are freed when the backend is done with them.
+/// memory of a slice afterwards, and pages of a buffer are freed when the backend is done with
+/// them.
 pub struct BlockDevice<X: Hypervisor> {
     pub(super) shared: Shared<X>,
     vdev: Vdev,
@@ -116,8 +118,8 @@ impl<X: Hypervisor> BlockDevice<X> {
         self.shared.with(|engine| engine.open_requests())
     }
 
-    /// Waits until size or shape of the disk have changed (`xl block-resize`, another medium); what they
-    /// are now. Each handle is told of each change once, several as one.
+    /// Waits until size or shape of the disk have changed (`xl block-resize`, another medium); what
+    /// they are now. Each handle is told of each change once, several as one.
     ///
     /// # Errors
     /// When the disk is gone.
@@ -144,8 +146,8 @@ impl<X: Hypervisor> BlockDevice<X> {
         transfer(&self.shared, Action::Read, first, Memory::Into(to)).await
     }
 
-    /// Writes `from` to `first` and the sectors behind it. When this is done the data may still lie in a
-    /// cache that a power cut empties.
+    /// Writes `from` to `first` and the sectors behind it. When this is done the data may still lie
+    /// in a cache that a power cut empties.
     ///
     /// # Errors
     /// Some of it may have been written.
@@ -157,12 +159,12 @@ impl<X: Hypervisor> BlockDevice<X> {
         transfer(&self.shared, action, first, Memory::From(from)).await
     }
 
-    /// Writes `from` and brings it to stable storage: when this is done the data survives a power cut.
-    /// Several at once share their flush. Writes by others are not brought there.
+    /// Writes `from` and brings it to stable storage: when this is done the data survives a power
+    /// cut. Several at once share their flush. Writes by others are not brought there.
     ///
     /// # Errors
-    /// [`BlockError::NoFlush`] if the backend cannot do that; as a rule nothing was written then. With any
-    /// other, some of it may have been.
+    /// [`BlockError::NoFlush`] if the backend cannot do that; as a rule nothing was written then.
+    /// With any other, some of it may have been.
     ///
     /// # Cancellation
     /// As for [`Self::write`].
@@ -185,8 +187,8 @@ impl<X: Hypervisor> BlockDevice<X> {
         transfer(&self.shared, action, range.first, zeroes).await
     }
 
-    /// Reads into the pages of `buffer`, without a copy. It comes back in any case; if the backend kept
-    /// pages that it had said to be done with, with others in their place, or without.
+    /// Reads into the pages of `buffer`, without a copy. It comes back in any case; if the backend
+    /// kept pages that it had said to be done with, with others in their place, or without.
     ///
     /// # Cancellation
     /// The buffer is freed when the backend is done with it.
@@ -198,8 +200,8 @@ impl<X: Hypervisor> BlockDevice<X> {
         self.with_buffer(Action::Read, first, buffer).await
     }
 
-    /// Writes the pages of `buffer`, without a copy; to stable storage if `durable`. It comes back as
-    /// from [`Self::read_buffer`].
+    /// Writes the pages of `buffer`, without a copy; to stable storage if `durable`. It comes back
+    /// as from [`Self::read_buffer`].
     ///
     /// # Cancellation
     /// It may be written, also later; the buffer is freed then.
@@ -215,9 +217,9 @@ impl<X: Hypervisor> BlockDevice<X> {
     /// Brings to stable storage all that was written by requests submitted before.
     ///
     /// # Errors
-    /// [`BlockError::NoFlush`] if the backend cannot do that. [`BlockError::WritesLost`] once for each
-    /// handle, if since its last flush the backend died with writes in its cache or a flush failed: what
-    /// was written before may be lost, what is written after is not concerned.
+    /// [`BlockError::NoFlush`] if the backend cannot do that. [`BlockError::WritesLost`] once for
+    /// each handle, if since its last flush the backend died with writes in its cache or a flush
+    /// failed: what was written before may be lost, what is written after is not concerned.
     ///
     /// # Cancellation
     /// It is done or not.
@@ -228,8 +230,8 @@ impl<X: Hypervisor> BlockDevice<X> {
         result.and(if lost { Err(BlockError::WritesLost) } else { Ok(()) })
     }
 
-    /// Says that what is in `range` has no value any more. Only pieces that the disk discards as a whole
-    /// are ([`DiscardLimits`]); what is read from them afterwards is unspecified.
+    /// Says that what is in `range` has no value any more. Only pieces that the disk discards as a
+    /// whole are ([`DiscardLimits`]); what is read from them afterwards is unspecified.
     ///
     /// # Errors
     /// [`BlockError::NotSupported`] if the backend does not do that.

@@ -11,8 +11,8 @@
 //!   closed for good ◀── lie, CD-ROM, … ──────┴────────────────┴─ domain resumed in another one
 //! ```
 //!
-//! What the backend was given is taken back only after it has closed its end, so that no grant ends while it
-//! is in use. Meanwhile requests wait, and are sent again over the next connection.
+//! What the backend was given is taken back only after it has closed its end, so that no grant ends
+//! while it is in use. Meanwhile requests wait, and are sent again over the next connection.
 
 use super::device::Connecting;
 use super::rings::{Rings, RingsError, borrowed, stale_keys};
@@ -131,8 +131,8 @@ impl Trouble {
 }
 
 impl<X: Hypervisor, T: Timer> Driver<X, T> {
-    /// Drives the disk until it is gone for good: unplugged, refused, or its backend lied. Connects again
-    /// when the backend has gone or the domain was resumed, and does what was under way then.
+    /// Drives the disk until it is gone for good: unplugged, refused, or its backend lied. Connects
+    /// again when the backend has gone or the domain was resumed, and does what was under way then.
     ///
     /// # Cancellation
     /// The disk is closed, without telling the backend.
@@ -270,7 +270,8 @@ impl<X: Hypervisor, T: Timer> Driver<X, T> {
         Ok(())
     }
 
-    /// Waits for the backend. The first time there is a limit; later the app has requests to be done.
+    /// Waits for the backend. The first time there is a limit; later the app has requests to be
+    /// done.
     async fn start(
         &self,
         work: impl Future<Output = Result<(), DeviceError>>,

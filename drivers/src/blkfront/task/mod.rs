@@ -8,8 +8,8 @@
 //!                                 Driver ── xenbus: states, keys ── Rings: pages, grants, ports
 //! ```
 //!
-//! Requests of all tasks that ran since gather in the engine; then the driver puts them on the ring and
-//! sends one event for all of them.
+//! Requests of all tasks that ran since gather in the engine; then the driver puts them on the ring
+//! and sends one event for all of them.
 
 mod bytes;
 mod device;

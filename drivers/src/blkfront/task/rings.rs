@@ -1,5 +1,5 @@
-//! What a connection is made of: rings in granted pages, and event channels; and what the backend is told
-//! of them.
+//! What a connection is made of: rings in granted pages, and event channels; and what the backend
+//! is told of them.
 
 use super::driver::Domain;
 use crate::blkfront::proto::RingLayout;

@@ -64,8 +64,8 @@ impl<'t, X: Hypervisor, T: Timer> Session<'t, X, T> {
         Self { shared, channels, timer, name, retry, throttle, spurious: 0, watchdog }
     }
 
-    /// Serves the rings until `until` is done, or they cannot be served any more. `until` is not dropped
-    /// before it is done unless they cannot.
+    /// Serves the rings until `until` is done, or they cannot be served any more. `until` is not
+    /// dropped before it is done unless they cannot.
     pub async fn serve<O>(&mut self, until: impl Future<Output = O>) -> Result<O, Fault> {
         let mut until = pin!(until);
         poll_fn(|context| {
@@ -157,7 +157,8 @@ impl<'t, X: Hypervisor, T: Timer> Session<'t, X, T> {
         Ok(())
     }
 
-    /// A request cannot be taken back while the backend has its pages; but that it takes long is told.
+    /// A request cannot be taken back while the backend has its pages; but that it takes long is
+    /// told.
     fn watch_answers(&mut self, answered: u64, open: usize, context: &mut Context<'_>) {
         if open == 0 {
             self.watchdog = None;

@@ -1,4 +1,5 @@
-//! Transfers between the disk and a slice of any length: cut into requests, several of them at once.
+//! Transfers between the disk and a slice of any length: cut into requests, several of them at
+//! once.
 
 use super::shared::Shared;
 use crate::blkfront::disk::SectorRange;
@@ -66,8 +67,8 @@ struct Transfer<'d, X: Hypervisor> {
 /// Transfers all of `memory`.
 ///
 /// # Cancellation
-/// What was submitted is done or not; pages stay the driver's until it is. Reads that were not sent are
-/// not sent any more.
+/// What was submitted is done or not; pages stay the driver's until it is. Reads that were not sent
+/// are not sent any more.
 pub(super) async fn transfer<X: Hypervisor>(
     shared: &Shared<X>,
     action: Action,

@@ -1,6 +1,6 @@
-//! A backend with its xenstore part: does what Linux's blkback does (drivers/block/xen-blkback/xenbus.c),
-//! by the rules of the fake hypervisor: it reaches no page that was not granted to it, and looks at a ring
-//! only when it was sent an event.
+//! A backend with its xenstore part: does what Linux's blkback does
+//! (drivers/block/xen-blkback/xenbus.c), by the rules of the fake hypervisor: it reaches no page
+//! that was not granted to it, and looks at a ring only when it was sent an event.
 
 use super::{FakeBackend, Offer, RamDisk};
 use alloc::collections::BTreeMap;
@@ -36,7 +36,8 @@ pub struct Blkback {
 }
 
 impl Blkback {
-    /// The backend of the device that the toolstack has made at `paths`: the frontend's and its own.
+    /// The backend of the device that the toolstack has made at `paths`: the frontend's and its
+    /// own.
     pub fn new(
         peer: Peer,
         store: FakeStore,

@@ -89,8 +89,8 @@ impl RamDisk {
         state.stable.extend(newest);
     }
 
-    /// The power goes: of each sector that was written since the last flush, any version since may be what
-    /// is left. `choose` picks a number below the one given.
+    /// The power goes: of each sector that was written since the last flush, any version since may
+    /// be what is left. `choose` picks a number below the one given.
     pub fn power_cut(&self, mut choose: impl FnMut(usize) -> usize) {
         let mut state = self.0.lock();
         let cached = core::mem::take(&mut state.cached);

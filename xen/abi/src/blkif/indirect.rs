@@ -62,8 +62,8 @@ pub struct Indirect {
 }
 
 impl Indirect {
-    /// A request with `segments` segments, which lie in `pages`; nothing unless there are exactly as
-    /// many pages as the segments need.
+    /// A request with `segments` segments, which lie in `pages`; nothing unless there are exactly
+    /// as many pages as the segments need.
     pub fn new(
         direction: Direction,
         (handle, id, sector): (Handle, RequestId, Sector),

@@ -22,7 +22,8 @@ pub mod backend {
     pub const SECTORS: &str = "sectors";
     /// Bytes of the smallest piece that can be transferred.
     pub const SECTOR_SIZE: &str = "sector-size";
-    /// Bytes of the smallest piece that the disk writes without reading. As the sector size if absent.
+    /// Bytes of the smallest piece that the disk writes without reading. As the sector size if
+    /// absent.
     pub const PHYSICAL_SECTOR_SIZE: &str = "physical-sector-size";
     /// Bits, see [`super::info`].
     pub const INFO: &str = "info";
@@ -60,9 +61,11 @@ pub mod info {
     pub const READONLY: u64 = 4;
 }
 
-/// What the frontend writes. The nodes of a ring lie in a directory of its own where there are several.
+/// What the frontend writes. The nodes of a ring lie in a directory of its own where there are
+/// several.
 pub mod frontend {
-    /// The grant of a ring of one page. With a number behind it (`ring-ref0`), that of one page of several.
+    /// The grant of a ring of one page. With a number behind it (`ring-ref0`), that of one page of
+    /// several.
     pub const RING_REF: &str = "ring-ref";
     /// log2 of the pages in each ring, where there are several.
     pub const RING_PAGE_ORDER: &str = "ring-page-order";
@@ -80,6 +83,6 @@ pub mod frontend {
     pub const MULTI_QUEUE_NUM_QUEUES: &str = "multi-queue-num-queues";
 }
 
-/// 1 at either end: pages stay granted for the life of the connection, and the backend may keep them
-/// mapped.
+/// 1 at either end: pages stay granted for the life of the connection, and the backend may keep
+/// them mapped.
 pub const FEATURE_PERSISTENT: &str = "feature-persistent";

@@ -8,8 +8,8 @@
 //!   Discard   sectors that hold nothing of value any more
 //! ```
 //!
-//! A sector has 512 bytes in this protocol, whatever the disk's own sector size is; what is transferred
-//! is a multiple of the disk's.
+//! A sector has 512 bytes in this protocol, whatever the disk's own sector size is; what is
+//! transferred is a multiple of the disk's.
 
 mod direct;
 mod discard;

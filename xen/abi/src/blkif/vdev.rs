@@ -84,7 +84,8 @@ fn disk_of_letters(letters: &str) -> Option<u32> {
 impl FromStr for Vdev {
     type Err = VdevError;
 
-    /// Reads a name such as `xvda` or `sdb1`, or a number in decimal or, after `0x`, in hexadecimal.
+    /// Reads a name such as `xvda` or `sdb1`, or a number in decimal or, after `0x`, in
+    /// hexadecimal.
     fn from_str(text: &str) -> Result<Self, VdevError> {
         let number = match text.strip_prefix("0x") {
             Some(digits) => u32::from_str_radix(digits, 16).ok(),

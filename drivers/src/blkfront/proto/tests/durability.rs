@@ -1,4 +1,5 @@
-//! The power goes at any moment, or the backend dies: what was said to be on stable storage is there.
+//! The power goes at any moment, or the backend dies: what was said to be on stable storage is
+//! there.
 
 use super::*;
 use proptest::prelude::*;

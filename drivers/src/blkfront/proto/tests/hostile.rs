@@ -155,11 +155,11 @@ fn a_page_that_a_dropped_future_left_is_not_freed_before_the_answer() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
-    /// Whatever is written into the ring's page, and whenever: an error at worst, and all references come
-    /// back.
+    /// Whatever is written into the ring's page, and whenever: an error at worst, and all
+    /// references come back.
     #[test]
     fn no_bytes_do_harm(
-        steps in proptest::collection::vec((0u8..6, any::<u16>(), any::<u64>(), any::<u8>()), 1..80),
+        steps in proptest::collection::vec(any::<(u8, u16, u64, u8)>(), 1..80),
         start: u32,
     ) {
         let mut rig = Rig::detached(Config::DEFAULT, Offer::ALL, 1 << 10);
@@ -168,7 +168,7 @@ proptest! {
         let mut jobs = Vec::new();
         for (what, at, word, small) in steps {
             let first = u64::from(at) % 512;
-            match what {
+            match what % 6 {
                 0 => jobs.extend(rig.submit_write(first, &[small; 1024], small & 1 == 0)),
                 1 => jobs.extend(rig.submit_read(first, 8192)),
                 2 => jobs.extend(rig.engine.submit_plain(Action::Flush, SectorRange::default())),

@@ -1,5 +1,5 @@
-//! Any requests, split, joined, done in any order and sent again over new connections, have the effect that
-//! they would have one after another.
+//! Any requests, split, joined, done in any order and sent again over new connections, have the
+//! effect that they would have one after another.
 
 use super::*;
 use proptest::prelude::*;

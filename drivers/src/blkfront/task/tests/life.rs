@@ -1,5 +1,5 @@
-//! Backends that come, go, die and lie; domains that are resumed; disks that grow; requests that outlive
-//! them all.
+//! Backends that come, go, die and lie; domains that are resumed; disks that grow; requests that
+//! outlive them all.
 
 use super::*;
 use core::future::poll_fn;

@@ -1,5 +1,5 @@
-//! The disk as a whole: driver and apps in a domain on the fake hypervisor, against a backend that behaves and
-//! one that does not.
+//! The disk as a whole: driver and apps in a domain on the fake hypervisor, against a backend that
+//! behaves and one that does not.
 
 mod handshake;
 mod life;

@@ -214,8 +214,8 @@ impl World {
         }
     }
 
-    /// A guest maps the shared info page of a new domain where the old one was. On the host the two are
-    /// different memory, so what Xen writes into the new one is carried over.
+    /// A guest maps the shared info page of a new domain where the old one was. On the host the two
+    /// are different memory, so what Xen writes into the new one is carried over.
     fn carry_events(&self) {
         let xens = self.xen.shared_info();
         if xens.gfn() == self.shared_info.gfn() {
@@ -231,8 +231,8 @@ impl World {
         self.shared_info.u8_at(UPCALL_PENDING).fetch_or(upcall, Ordering::SeqCst);
     }
 
-    /// Saves the domain and restores it: another store and another backend with new directories, all ports
-    /// closed, all grants void.
+    /// Saves the domain and restores it: another store and another backend with new directories,
+    /// all ports closed, all grants void.
     pub fn resume(&mut self) {
         let _ = self.xen.suspend().unwrap();
         self.store = FakeStore::new();
