@@ -1,5 +1,5 @@
-//! Frontends of Xen's split devices. No unsafe code: what is shared with a backend is reached through
-//! [`xen::page`] and [`xen::ring`], and what a backend says is checked before it is used.
+//! Frontends of Xen's split devices. No unsafe code: what is shared with a backend is reached
+//! through [`xen::page`] and [`xen::ring`], and what a backend says is checked before it is used.
 #![no_std]
 #![forbid(unsafe_code)]
 

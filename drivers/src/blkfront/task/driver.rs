@@ -6,9 +6,9 @@
 //!   prepare ─▶ rings, grants, ports ─▶ publish (Initialised) ─▶ backend Connected │
 //!      │                                     │ geometry, features                 │
 //!      │ gone: unplugged                     ▼                                    │
-//!      │                                 connected ─▶ served ─┬─ backend closes: drained, then closed
+//!      │                                 connected ─▶ served ─┬─ backend closes: drained, closed
 //!      ▼                                     │                ├─ backend gone: its cache is lost
-//!   closed for good ◀── lie, CD-ROM, … ──────┴────────────────┴─ domain resumed in another one
+//!   closed for good ◀── lie, CD-ROM, … ──────┴────────────────┴─ domain resumed in another
 //! ```
 //!
 //! What the backend was given is taken back only after it has closed its end, so that no grant ends

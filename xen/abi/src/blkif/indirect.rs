@@ -182,10 +182,12 @@ mod tests {
     proptest! {
         #[test]
         fn any_request_survives(
-            write: bool, handle: u16, id: u64, sector: u64, segments in 1usize..=4096, grants: [u32; 8],
+            write: bool, handle: u16, id: u64, sector: u64,
+            segments in 1usize..=4096, grants: [u32; 8],
         ) {
             let direction = if write { Direction::Write } else { Direction::Read };
-            let pages: Vec<_> = grants[..segments.div_ceil(512)].iter().map(|n| GrantRef(*n)).collect();
+            let pages = grants[..segments.div_ceil(512)].iter().map(|n| GrantRef(*n));
+            let pages: Vec<_> = pages.collect();
             let place = (Handle(handle), RequestId(id), Sector(sector));
             let request = Indirect::new(direction, place, segments, &pages).unwrap();
             let parsed = Indirect::parse(&request.emit()).unwrap();

@@ -61,7 +61,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_do_harm(operation in 0u8..8, slot in proptest::collection::vec(any::<u8>(), 112)) {
+        fn no_bytes_do_harm(
+            operation in 0u8..8,
+            slot in proptest::collection::vec(any::<u8>(), 112),
+        ) {
             let mut slot: Slot = slot.try_into().unwrap();
             slot[0] = operation;
             let id = Request::id_of(&slot);

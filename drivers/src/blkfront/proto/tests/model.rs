@@ -46,7 +46,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let count = || prop_oneof![3 => 1u64..4, 1 => 4u64..30];
     let step = prop_oneof![
         6 => (0..UNITS, count(), any::<bool>(), any::<bool>())
-            .prop_map(|(first, count, durable, slice)| Step::Write { first, count, durable, slice }),
+            .prop_map(|(first, count, durable, slice)| {
+                Step::Write { first, count, durable, slice }
+            }),
         4 => (0..UNITS, count(), any::<bool>())
             .prop_map(|(first, count, slice)| Step::Read { first, count, slice }),
         1 => Just(Step::Flush),
