@@ -27,10 +27,11 @@ use crate::blkfront::proto::{
 use crate::timer::{Either, Timer, either};
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::future::{Future, poll_fn};
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::task::Poll;
 use core::time::Duration;
 use xen::Hypervisor;
@@ -324,13 +325,18 @@ async fn read_geometry(frontend: &Frontend) -> Result<Geometry, Trouble> {
     Ok(proto::geometry(&keys)?)
 }
 
+/// The text of one key, on its way.
+type Read<'a> = Pin<Box<dyn Future<Output = Result<Option<String>, DeviceError>> + Send + 'a>>;
+
 /// Reads keys of a backend, all at once. Those whose values are no short texts count as not there.
 async fn read_keys(
     directory: xenbus::Keys<'_>,
     names: &[&'static str],
 ) -> Result<Keys, DeviceError> {
-    let read = |name: &&'static str| (*name, Box::pin(directory.text(name, KEY_MAX_BYTES)));
-    let mut reads: Vec<_> = names.iter().map(read).collect();
+    let mut reads: Vec<(&'static str, Read<'_>)> = Vec::new();
+    for name in names {
+        reads.push((*name, Box::pin(directory.text(name, KEY_MAX_BYTES))));
+    }
     let mut keys = Keys::new();
     poll_fn(|context| {
         let mut index = 0;

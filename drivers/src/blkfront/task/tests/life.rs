@@ -256,8 +256,21 @@ fn a_request_that_finds_no_grant_is_tried_again() {
 }
 
 #[test]
-fn handles_can_be_shared() {
+fn handles_and_futures_can_go_to_other_threads() {
     fn shareable<T: Send + Sync>(_: &T) {}
+    fn movable<T: Send>(_: T) {}
+    fn all_movable(device: BlockDevice<FakeXen>, driver: Driver<FakeXen, world::FakeTimer>) {
+        movable(async move { driver.run().await });
+        movable(async move {
+            let mut bytes = [0; 512];
+            let _ = device.read(Sector(0), &mut bytes).await;
+            let _ = device.write(Sector(0), &bytes).await;
+            let _ = device.write_bytes(3, &bytes).await;
+            let _ = device.flush().await;
+            let _ = device.changed().await;
+        });
+    }
+    let _ = all_movable;
     let (mut world, device) = connected();
     shareable(&device);
     let never = world.spawn(async move {
