@@ -115,8 +115,8 @@ boot_start:
         ljmp    $CODE64, $boot_long_mode
 
 /*
- * Keeps the leaves of CPUID that boot needs. One that the CPU does not have stays zero. Clobbers eax,
- * ebx, ecx, edx, esi, edi.
+ * Keeps the leaves of CPUID that boot needs. One that the CPU does not have stays zero. Clobbers
+ * eax, ebx, ecx, edx, esi, edi.
  */
 boot_keep_leaves:
         pushl   %ebp

@@ -185,8 +185,8 @@ impl Console {
         .await
     }
 
-    /// Writes as many bytes as there is room for; waits until that is at least one, unless `bytes` is
-    /// empty.
+    /// Writes as many bytes as there is room for; waits until that is at least one, unless `bytes`
+    /// is empty.
     ///
     /// # Cancellation
     /// Safe: what was written was returned.
@@ -220,7 +220,8 @@ impl Console {
         }
     }
 
-    /// Waits until all text is in the ring, where the backend finds it whatever becomes of this domain.
+    /// Waits until all text is in the ring, where the backend finds it whatever becomes of this
+    /// domain.
     ///
     /// # Cancellation
     /// Safe.

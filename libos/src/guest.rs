@@ -1,5 +1,5 @@
-//! The domain's side of Xen: event channels, timer, xenstore. Set up when something first waits, and
-//! put together again in a new domain.
+//! The domain's side of Xen: event channels, timer, xenstore. Set up when something first waits,
+//! and put together again in a new domain.
 
 use crate::exec::waiting;
 use crate::time::{self, Instant, clock};
@@ -110,8 +110,8 @@ impl Guest {
         &self.events
     }
 
-    /// Has the timer end a sleep at `deadline`. One that is armed for an earlier time stays: the loop
-    /// then wakes once for nothing, which costs less than to set the timer for every sleep.
+    /// Has the timer end a sleep at `deadline`. One that is armed for an earlier time stays: the
+    /// loop then wakes once for nothing, which costs less than to set the timer for every sleep.
     pub(crate) fn wake_at(&self, deadline: Instant) {
         let mut timer = self.timer.lock();
         if timer.is_none() {

@@ -57,8 +57,6 @@ pub use xen;
 #[macro_export]
 macro_rules! entry {
     ($main:path) => {
-        ::core::compile_error!(
-            "this is a Xenios app: build it with `cargo xenios build`, start it with `cargo xenios run`"
-        );
+        ::core::compile_error!("this is a Xenios app: build and start it with `cargo xenios run`");
     };
 }

@@ -45,8 +45,8 @@ fn ram_bytes(map: &[MemoryMapEntry]) -> u64 {
     ram.map(|entry| entry.len_bytes).fold(0, u64::saturating_add)
 }
 
-/// Gives back what the domain does not really have, if its map shows more: such a domain is populated
-/// on demand, and ended by Xen when it touches more than it has.
+/// Gives back what the domain does not really have, if its map shows more: such a domain is
+/// populated on demand, and ended by Xen when it touches more than it has.
 pub(crate) fn start(info: &BootInfo) {
     if !crate::platform::on_xen() {
         return;

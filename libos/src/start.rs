@@ -91,8 +91,8 @@ fn seconds(text: &str) -> Result<Duration, NotSeconds> {
     number.parse().map(Duration::from_secs).map_err(|_| NotSeconds)
 }
 
-/// The facts of this boot, at debug level. To walk over the page tables takes as long as all the rest
-/// of the boot, so it is not done for nothing.
+/// The facts of this boot, at debug level. To walk over the page tables takes as long as all the
+/// rest of the boot, so it is not done for nothing.
 fn log_what_was_found(info: &BootInfo) {
     if info.modules_ignored > 0 {
         log::warn!("{} modules are too many and were ignored", info.modules_ignored);

@@ -1,8 +1,8 @@
-//! The suite's looks at a domain's whole life, driven by the real `xl`: shutdown, reboot, keys, save,
-//! restore, migration, pause, memory that comes and goes, a store that is slow.
+//! The suite's looks at a domain's whole life, driven by the real `xl`: shutdown, reboot, keys,
+//! save, restore, migration, pause, memory that comes and goes, a store that is slow.
 //!
-//! The kernel `life` prints `ready`, then a line `tick N at T` every 100 ms, and a line for everything
-//! that happens to it. T is its monotonic time in milliseconds.
+//! The kernel `life` prints `ready`, then a line `tick N at T` every 100 ms, and a line for
+//! everything that happens to it. T is its monotonic time in milliseconds.
 
 use crate::Lab;
 use crate::lab::{Domain, State};
@@ -116,8 +116,13 @@ fn wait_for_ticks(lab: &Lab, domain: &Domain, more: usize) -> Result<()> {
 }
 
 fn save_and_restore(lab: &Lab, domain: &Domain) -> Result<()> {
-    xl(lab, domain, "xl save NAME /run/NAME.save && xl restore /run/NAME.save; s=$?; rm -f /run/NAME.save; exit $s")
-        .map(|_| ())
+    xl(
+        lab,
+        domain,
+        "xl save NAME /run/NAME.save && xl restore /run/NAME.save
+         s=$?; rm -f /run/NAME.save; exit $s",
+    )
+    .map(|_| ())
 }
 
 /// One save and restore: tasks go on, time goes on, the wall clock is right.

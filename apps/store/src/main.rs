@@ -1,7 +1,7 @@
 //! A shell for xenstore on the console.
 //!
-//! Paths without a leading slash are below the domain's own directory. `watch` shows changes until a
-//! key is pressed; `exit` ends the domain.
+//! Paths without a leading slash are below the domain's own directory. `watch` shows changes until
+//! a key is pressed; `exit` ends the domain.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

@@ -1,7 +1,8 @@
 //! What the CPU offers, by CPUID.
 //!
-//! Each reading of CPUID leaves for the hypervisor, which costs as much as a hypercall. So the entry
-//! code reads the leaves that boot needs once, keeps them as [`Leaves`], and all else looks there.
+//! Each reading of CPUID leaves for the hypervisor, which costs as much as a hypercall. So the
+//! entry code reads the leaves that boot needs once, keeps them as [`Leaves`], and all else looks
+//! there.
 
 use bitflags::bitflags;
 use core::arch::x86_64::{__cpuid_count, CpuidResult};

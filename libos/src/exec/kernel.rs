@@ -7,12 +7,12 @@
 //!   run_on_xen: event channels, timer, life cycle ─▶ turn ─▶ end due? ─▶ suspend asked? ─▶ turn …
 //! ```
 //!
-//! An app that never waits needs no event channel, no xenstore and no tasks; so whatever can be waited
-//! for calls [`engage`], and only that links all of it into the image.
+//! An app that never waits needs no event channel, no xenstore and no tasks; so whatever can be
+//! waited for calls [`engage`], and only that links all of it into the image.
 //!
-//! Interrupts are off but while the CPU sleeps, so nothing ever runs between two instructions. A port's
-//! pending bit is cleared before its waiter is woken, and the CPU does not sleep while the upcall is
-//! pending, so no event is lost.
+//! Interrupts are off but while the CPU sleeps, so nothing ever runs between two instructions. A
+//! port's pending bit is cleared before its waiter is woken, and the CPU does not sleep while the
+//! upcall is pending, so no event is lost.
 
 use super::run::{Machine, RunLoop};
 use crate::lifecycle::{self, suspend};
@@ -108,8 +108,9 @@ fn stuck() -> ! {
 /// How often the console's backend is looked at while the end waits for it, in nanoseconds.
 const CONSOLE_LOOK_NS: u64 = 2_000_000;
 
-/// Waits until the console's backend has taken all text, at most for `patience` without any progress.
-/// Takes no lock for good and needs no event: it works in a crash too, whatever that interrupted.
+/// Waits until the console's backend has taken all text, at most for `patience` without any
+/// progress. Takes no lock for good and needs no event: it works in a crash too, whatever that
+/// interrupted.
 pub(crate) fn wait_for_console(patience: Duration) {
     let patience_ns = patience.as_nanos() as u64;
     let mut waiting = console::try_flush();

@@ -1,8 +1,8 @@
 //! The task that does what the toolstack writes into `control/shutdown`.
 //!
-//! The node is emptied before anything is done: that is the acknowledgement that `xl` waits for. It is
-//! emptied in a transaction, for the toolstack empties it too when it gives up waiting: then the command
-//! is off.
+//! The node is emptied before anything is done: that is the acknowledgement that `xl` waits for. It
+//! is emptied in a transaction, for the toolstack empties it too when it gives up waiting: then the
+//! command is off.
 //!
 //! Source: Xen: docs/misc/xenstore-paths, "control/shutdown".
 

@@ -1,8 +1,8 @@
 //! Lives until it is told to end, and says what happens to it: the suite drives it with `xl`.
 //!
-//! Prints `ready`, then `tick N at T` every 100 ms, T in milliseconds of monotonic time, and the wall
-//! clock every second. `--until never` does not listen to the toolstack, `--until late` listens and does
-//! not end; `--load yes` keeps tasks, timers and the store busy meanwhile.
+//! Prints `ready`, then `tick N at T` every 100 ms, T in milliseconds of monotonic time, and the
+//! wall clock every second. `--until never` does not listen to the toolstack, `--until late`
+//! listens and does not end; `--load yes` keeps tasks, timers and the store busy meanwhile.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
