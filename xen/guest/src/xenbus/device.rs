@@ -4,7 +4,7 @@
 use super::error::{DeviceError, KeyFault};
 use super::keys::{Key, Keys};
 use super::machine::{Goal, Side, Step};
-use crate::xenstore::{Nodes, Watch, Xenstore};
+use crate::xenstore::{Nodes, StoreError, TRANSACTION_TRIES, Transaction, Watch, Xenstore};
 use alloc::format;
 use alloc::string::String;
 use core::future::poll_fn;
@@ -200,24 +200,42 @@ impl Device {
         keys: &[Key<'_>],
         state: XenbusState,
     ) -> Result<bool, DeviceError> {
-        let written = self.store.transaction(async |transaction| {
-            let seen = match self.states(transaction, goal).await {
-                Err(DeviceError::Store(error)) => return Err(error),
-                Err(error) => return Ok(Err(error)),
-                Ok(seen) => seen,
+        // Not by `Xenstore::transaction`: the compiler does not see that a future with an async
+        // closure inside is `Send`, and drivers are tasks.
+        for _ in 0..TRANSACTION_TRIES {
+            let transaction = self.store.begin().await?;
+            let written = self.write_in(&transaction, (goal, step), keys, state).await;
+            let written = match written {
+                Ok(written) => {
+                    transaction.commit().await.map(|()| written).map_err(DeviceError::from)
+                }
+                Err(error) => Err(error),
             };
-            if self.side.step(goal, seen.own, seen.peer) != step {
-                return Ok(Ok(false));
+            if written != Err(DeviceError::Store(StoreError::AGAIN)) {
+                return written;
             }
-            for (name, value) in keys {
-                let path = format!("{}/{name}", self.path);
-                transaction.write(&path, value.text().as_bytes()).await?;
-            }
-            let path = format!("{}/state", self.path);
-            transaction.write(&path, state.text().as_bytes()).await?;
-            Ok(Ok(true))
-        });
-        written.await?
+        }
+        Err(DeviceError::Store(StoreError::AGAIN))
+    }
+
+    async fn write_in(
+        &self,
+        transaction: &Transaction,
+        (goal, step): (Goal, Step),
+        keys: &[Key<'_>],
+        state: XenbusState,
+    ) -> Result<bool, DeviceError> {
+        let seen = self.states(transaction, goal).await?;
+        if self.side.step(goal, seen.own, seen.peer) != step {
+            return Ok(false);
+        }
+        for (name, value) in keys {
+            let path = format!("{}/{name}", self.path);
+            transaction.write(&path, value.text().as_bytes()).await?;
+        }
+        let path = format!("{}/state", self.path);
+        transaction.write(&path, state.text().as_bytes()).await?;
+        Ok(true)
     }
 
     /// Reads both states. A link that leads elsewhere than before is followed when a new beginning
