@@ -4,7 +4,9 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
     /// Whether to offer persistent grants: all data is copied through pages that the backend keeps
-    /// mapped.
+    /// mapped. To copy is cheaper than to have a page mapped and unmapped by Xen for each request,
+    /// also for the backend. Without, a page is the backend's for one request alone, and buffers of
+    /// the app's own are not copied.
     pub persistent: bool,
     /// Whether neighbours are joined into one request.
     pub merge: bool,
@@ -26,7 +28,7 @@ pub struct Config {
 impl Config {
     /// For one vCPU: one ring with 128 requests of up to 1 MiB, 2 MiB of pages of our own.
     pub const DEFAULT: Self = Self {
-        persistent: false,
+        persistent: true,
         merge: true,
         indirect_segments_max: 256,
         ring_order_max: 2,

@@ -203,7 +203,8 @@ mod tests {
         keys
     }
 
-    const WIDE: Config = Config { queues_max: 8, ring_order_max: 4, ..Config::DEFAULT };
+    const WIDE: Config =
+        Config { persistent: false, queues_max: 8, ring_order_max: 4, ..Config::DEFAULT };
 
     #[test]
     fn a_backend_that_says_nothing_offers_one_small_ring() {

@@ -249,6 +249,10 @@ impl<X: Hypervisor> Engine<X> {
     ) -> Result<JobId, BlockError> {
         let range = if action == Action::Flush { SectorRange::default() } else { range };
         self.admit(action, &range)?;
+        if action == Action::Flush && self.geometry.read_only {
+            // Nothing was written.
+            return Ok(self.work.submit_done(Job::new(action, range), Ok(())));
+        }
         Ok(self.submit(Job::new(action, range)))
     }
 

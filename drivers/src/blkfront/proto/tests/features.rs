@@ -71,6 +71,7 @@ fn a_read_only_disk_is_not_written() {
     let discard = Action::Discard { secure: false };
     assert_eq!(rig.plain(discard, 0, 8), Err(BlockError::ReadOnly));
     assert_eq!(rig.read(0, 512), Ok(vec![0; 512]));
+    assert_eq!(rig.plain(Action::Flush, 0, 0), Ok(()));
     assert_eq!(rig.engine.counters().sent, 1);
 }
 

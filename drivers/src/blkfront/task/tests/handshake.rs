@@ -20,7 +20,7 @@ fn a_disk_comes_up_with_what_both_sides_can() {
     assert_eq!(world.back.front("ring-page-order").as_deref(), Some("2"));
     assert_eq!(world.back.front("num-ring-pages").as_deref(), Some("4"));
     assert!(world.back.front("ring-ref3").is_some() && world.back.front("ring-ref").is_none());
-    assert_eq!(world.back.front("feature-persistent").as_deref(), Some("0"));
+    assert_eq!(world.back.front("feature-persistent").as_deref(), Some("1"));
     assert_eq!(world.grants_in_use(), (4, 0));
 }
 

@@ -10,7 +10,12 @@ use xen_abi::DomId;
 use xen_abi::blkif::{Operation, RequestId, Response, Status};
 
 fn connected() -> (World, BlockDevice<FakeXen>) {
-    World::connected(Config::DEFAULT, (RamDisk::new(1 << 16), Offer::ALL))
+    with_pages_kept(false)
+}
+
+fn with_pages_kept(persistent: bool) -> (World, BlockDevice<FakeXen>) {
+    let offer = Offer { persistent, ..Offer::ALL };
+    World::connected(Config::DEFAULT, (RamDisk::new(1 << 16), offer))
 }
 
 /// Writes and reads that are under way at once.
@@ -31,22 +36,25 @@ fn under_way(world: &mut World, device: &BlockDevice<FakeXen>) -> Vec<world::Out
 
 #[test]
 fn requests_outlive_their_backend() {
-    let (mut world, device) = connected();
-    world.back.answers = false;
-    let tasks = under_way(&mut world, &device);
-    world.settle();
-    assert!(world.back.backend.waiting() > 3);
-    for _ in 0..3 {
-        world.back.answer(1);
+    for persistent in [false, true] {
+        let (mut world, device) = with_pages_kept(persistent);
+        world.back.answers = false;
+        let tasks = under_way(&mut world, &device);
+        world.settle();
+        assert!(world.back.backend.waiting() > 3);
+        for _ in 0..3 {
+            world.back.answer(1);
+        }
+        world.back.die();
+        world.settle();
+        assert!(tasks.iter().all(|task| task.take().is_none()));
+        world.restart_backend(DomId(4));
+        world.settle();
+        assert!(tasks.iter().all(world::Outcome::get));
+        let (in_use, quarantined) = world.grants_in_use();
+        assert_eq!(quarantined, 0);
+        assert!(persistent || in_use - 4 == 1, "rings, and a page for segments");
     }
-    world.back.die();
-    world.settle();
-    assert!(tasks.iter().all(|task| task.take().is_none()));
-    world.restart_backend(DomId(4));
-    world.settle();
-    assert!(tasks.iter().all(world::Outcome::get));
-    let (in_use, quarantined) = world.grants_in_use();
-    assert_eq!((in_use - 4, quarantined), (1, 0), "rings, and a page for segments");
 }
 
 #[test]
@@ -78,17 +86,18 @@ fn a_backend_that_closes_and_comes_again_loses_nothing() {
 
 #[test]
 fn a_domain_that_is_resumed_goes_on() {
-    let (mut world, device) = connected();
-    world.back.answers = false;
-    let tasks = under_way(&mut world, &device);
-    world.settle();
-    world.resume();
-    world.settle();
-    assert_eq!(world.ended.take(), None);
-    assert_eq!((world.back.own_state(), world.back.front_state()), (4, 4));
-    assert!(tasks.iter().all(world::Outcome::get));
-    world.run(async move { assert_eq!(device.flush().await, Ok(())) });
-    assert_eq!(world.grants_in_use().1, 0);
+    for persistent in [false, true] {
+        let (mut world, device) = with_pages_kept(persistent);
+        world.back.answers = false;
+        let tasks = under_way(&mut world, &device);
+        world.settle();
+        world.resume();
+        world.settle();
+        assert!(world.ended.take().is_none());
+        assert!(tasks.iter().all(world::Outcome::get));
+        world.run(async move { assert_eq!(device.flush().await, Ok(())) });
+        assert_eq!(world.grants_in_use().1, 0);
+    }
 }
 
 #[test]
