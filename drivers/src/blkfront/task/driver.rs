@@ -158,7 +158,6 @@ impl<X: Hypervisor, T: Timer> Driver<X, T> {
             match self.session(frontend, ending, &mut rings).await {
                 Ok(now) => {
                     ending = now;
-                    self.shared.with(|engine| engine.freeze());
                     let how = if now == Ending::Death { "its backend died" } else { "reconnects" };
                     log::info!("{}: {how}", self.vdev);
                 }
@@ -187,7 +186,6 @@ impl<X: Hypervisor, T: Timer> Driver<X, T> {
     ) -> Result<Ending, Trouble> {
         self.start(frontend.prepare()).await?;
         // The backend has let go of everything, or is another one.
-        *kept = None;
         self.shared.with(|engine| engine.detach(before));
         let own = frontend.own();
         if own.text(toolstack::DEVICE_TYPE, KEY_MAX_BYTES).await?.as_deref() == Some("cdrom") {

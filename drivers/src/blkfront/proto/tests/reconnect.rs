@@ -88,6 +88,32 @@ fn a_suspended_domain_goes_on_as_another_one() {
 }
 
 #[test]
+fn the_next_backend_sees_nothing_that_the_last_one_gave() {
+    let mut rig = Rig::new(Config::DEFAULT, Offer::ALL, 64);
+    let write = |rig: &mut Rig, len_bytes| {
+        let (action, data) = (Action::Write { durable: false }, vec![7; len_bytes]);
+        let what = (len_bytes, Source::Bytes(&data));
+        let asker = (&mut None, Waker::noop());
+        let submitted = rig.engine.poll_submit_slice(action, Sector(0), what, asker);
+        let Poll::Ready(Ok(id)) = submitted else { panic!("no pages") };
+        id
+    };
+    let id = write(&mut rig, 4096);
+    rig.settle();
+    assert!(rig.engine.poll_slice(id, &mut [], Waker::noop()).is_ready());
+    rig.disconnect(Ending::Orderly);
+    rig.connect();
+    write(&mut rig, 512);
+    rig.engine.service().unwrap();
+    rig.backend.take();
+    let (_, slot) = rig.backend.steal(0);
+    let grant = Direct::parse(&slot).unwrap().segments()[0].grant();
+    let mut seen = [0; 1024];
+    rig.xen.peer(BACKEND).copy_from(grant, 0, &mut seen).unwrap();
+    assert_eq!((seen[0], seen[511], seen[512], seen[1023]), (7, 7, 0, 0));
+}
+
+#[test]
 fn data_outlives_a_backend_that_keeps_its_pages() {
     let mut rig = Rig::new(Config::DEFAULT, Offer::ALL, 64);
     let id = rig.submit_write(0, &pattern(1, 4096), false).unwrap();

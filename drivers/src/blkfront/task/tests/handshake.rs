@@ -94,6 +94,20 @@ fn what_an_earlier_kernel_left_is_closed_first() {
 }
 
 #[test]
+fn a_larger_ring_of_an_earlier_kernel_misleads_nobody() {
+    let config = Config { ring_order_max: 0, ..Config::DEFAULT };
+    let mut world = World::new(config, (disk(), Offer::ALL), |back| {
+        for (key, value) in [("ring-page-order", "2"), ("num-ring-pages", "4"), ("ring-ref0", "9")]
+        {
+            back.tell_front(key, value);
+        }
+    });
+    assert!(world.device().is_ok());
+    assert_eq!(world.back.front("ring-page-order"), None);
+    assert_eq!(world.back.front("num-ring-pages"), None);
+}
+
+#[test]
 fn a_cd_rom_is_refused_and_told_why() {
     let refused = CloseReason::Refused(Refusal::CdRom);
     let mut world = World::new(Config::DEFAULT, (disk(), Offer::ALL), |back| {

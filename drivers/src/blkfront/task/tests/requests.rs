@@ -139,6 +139,25 @@ fn a_dropped_future_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_buffer_whose_future_was_dropped_is_freed_when_the_backend_is_done() {
+    let (mut world, device) = connected(Config::DEFAULT, Offer::ALL);
+    world.back.answers = false;
+    let buffer = DmaBuffer::allocate(4096).unwrap();
+    let pages = buffer.into_pages();
+    let page = pages[0].peer();
+    let buffer = DmaBuffer::from_pages(pages);
+    let (_, drop_read) =
+        world.spawn_droppable(async move { device.read_buffer(Sector(0), buffer).await });
+    world.settle();
+    drop_read();
+    world.settle();
+    assert!(!page.is_freed());
+    world.back.answer(0);
+    world.settle();
+    assert!(page.is_freed());
+}
+
+#[test]
 fn tasks_that_write_parts_of_a_sector_do_not_disturb_each_other() {
     let offer = Offer { sector_bytes: 4096, ..Offer::ALL };
     let (mut world, device) = connected(Config::DEFAULT, offer);
