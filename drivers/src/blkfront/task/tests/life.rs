@@ -110,6 +110,10 @@ fn an_unplugged_disk_fails_what_is_asked_of_it() {
     world.store.unplug(&world.back.back_path);
     world.settle();
     assert_eq!(world.back.front_state(), 4, "it waits for what is under way");
+    let clone = device.clone();
+    let late = world.spawn(async move { clone.read(Sector(9), &mut [0; 512]).await });
+    world.settle();
+    assert_eq!(world.back.backend.waiting(), 1, "and sends nothing more");
     world.back.answer(0);
     world.settle();
     assert_eq!(sent.get(), Ok(()));
@@ -124,6 +128,7 @@ fn an_unplugged_disk_fails_what_is_asked_of_it() {
     world.settle();
     let reason = CloseReason::Unplugged;
     assert_eq!(waits.get(), Err(BlockError::Gone(reason)));
+    assert_eq!(late.get(), Err(BlockError::Gone(reason)));
     assert_eq!(changed.get(), Err(reason));
     assert_eq!(world.ended.take(), Some(reason));
     assert_eq!(world.grants_in_use(), (0, 0));
