@@ -26,7 +26,6 @@ use arch::phys::PhysWindow;
 use arch::trap::{self, Registers, Trap};
 use arch::{frames, layout};
 use core::arch::global_asm;
-use core::fmt::Write;
 use heapless::Vec;
 use spin::Once;
 use xen_abi::hypercall::Number;
@@ -57,7 +56,7 @@ extern "C" fn boot_main(start_info_addr: u64, first_tsc: u64, leaves: &'static L
         Ok(info) => libos_start(INFO.call_once(|| info)),
         Err(error) => {
             platform::early_console(|console| {
-                let _ = writeln!(console, "xenios: cannot boot: {error}");
+                console.print(format_args!("xenios: cannot boot: {error}\n"));
             });
             platform::crash_domain()
         }
@@ -187,8 +186,8 @@ fn page_zero() -> PhysRange {
 /// Reports a trap until the runtime takes over.
 fn report_trap(trap: &Trap<'_>) -> ! {
     platform::early_console(|console| {
-        let _ = writeln!(console, "xenios: fault while booting: {}", trap.cause);
-        let _ = write!(console, "{}", Registers(trap.frame));
+        console.print(format_args!("xenios: fault while booting: {}\n", trap.cause));
+        console.print(format_args!("{}", Registers(trap.frame)));
     });
     platform::crash_domain()
 }

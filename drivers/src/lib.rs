@@ -8,6 +8,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod blkfront;
+mod domain;
+pub mod netfront;
 mod timer;
 
+pub use domain::Domain;
 pub use timer::Timer;

@@ -57,7 +57,7 @@ pub(crate) fn start(info: &BootInfo) {
     if pages >= map_pages {
         return;
     }
-    let outcome = follow(info, pages);
+    let outcome = with_balloon(info, |balloon| balloon.shrink(pages));
     if outcome.pages > outcome.target_pages {
         log::warn!("memory: {} pages are mapped but not ours", outcome.pages - pages);
     }
@@ -71,8 +71,11 @@ pub(crate) fn pages(info: &BootInfo) -> u64 {
 
 /// Goes towards a number of pages.
 pub(crate) fn follow(info: &BootInfo, target_pages: u64) -> Outcome {
+    with_balloon(info, |balloon| balloon.follow(target_pages))
+}
+
+fn with_balloon<T>(info: &BootInfo, act: impl FnOnce(&mut Balloon<Native, KernelRam>) -> T) -> T {
     let map_pages = ram_bytes(&info.memory_map) / PAGE_BYTES;
     let mut balloon = BALLOON.lock();
-    let balloon = balloon.get_or_insert_with(|| Balloon::new(Native, KernelRam, map_pages));
-    balloon.follow(target_pages)
+    act(balloon.get_or_insert_with(|| Balloon::new(Native, KernelRam, map_pages)))
 }

@@ -9,9 +9,10 @@ mod task;
 #[cfg(not(xenios_kernel))]
 pub mod testing;
 
+pub use crate::domain::Domain;
 pub use buffer::DmaBuffer;
 pub use config::Config;
 pub use disk::{DiscardLimits, Durability, Geometry, SectorRange};
 pub use error::{BlockError, CloseReason, Lie, Refusal};
-pub use task::{BlockDevice, Connecting, Domain, Driver, new};
+pub use task::{BlockDevice, Connecting, Driver, new};
 pub use xen_abi::blkif::{Sector, Vdev, VdevError};

@@ -21,6 +21,7 @@ use crate::{console, guest, platform, start};
 use alloc::boxed::Box;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use spin::Once;
@@ -32,6 +33,14 @@ type PollApp<'a> = &'a mut dyn FnMut(&mut Context<'_>) -> Poll<u8>;
 
 /// The run loop; nothing until something that waits was asked for.
 static RUN: Once<fn(PollApp<'_>) -> !> = Once::new();
+
+/// How often the CPU has slept.
+static SLEEPS: AtomicU64 = AtomicU64::new(0);
+
+/// How often the domain has slept so far: once for each time that it woke.
+pub fn sleeps() -> u64 {
+    SLEEPS.load(Ordering::Relaxed)
+}
 
 /// Says that there is something to wait for. Called by all that makes a task wait.
 pub(crate) fn engage() {
@@ -95,6 +104,7 @@ impl Machine for Domain {
         if let Some(until) = until {
             guest.wake_at(until);
         }
+        SLEEPS.fetch_add(1, Ordering::Relaxed);
         arch::idle::sleep(|| guest.events().is_pending());
     }
 }

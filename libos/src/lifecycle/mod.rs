@@ -40,8 +40,12 @@ mod kernel {
     /// Starts the tasks.
     pub(crate) fn start() {
         say_extra_cpus();
+        let grace = control::grace().unwrap_or_else(|text| {
+            crate::println!("xenios: --grace {text}: whole seconds are wanted, as in --grace 10");
+            start::end_with_status(2)
+        });
         let Some(store) = guest::store() else { return };
-        exec::spawn_named("control", control::run(store.clone())).detach();
+        exec::spawn_named("control", control::run(store.clone(), grace)).detach();
         exec::spawn_named("sysrq", sysrq::run(store.clone())).detach();
         exec::spawn_named("balloon", target::run(store)).detach();
     }

@@ -22,6 +22,7 @@ pub mod hvm;
 pub mod hypercall;
 pub mod identity;
 pub mod memory;
+pub mod netif;
 pub mod ring;
 pub mod sched;
 pub mod shared_info;

@@ -18,6 +18,7 @@ use super::device::Connecting;
 use super::rings::{Rings, RingsError, borrowed, stale_keys};
 use super::session::{Fault, Session};
 use super::shared::{CloseOnDrop, Shared};
+use crate::Domain;
 use crate::blkfront::config::Config;
 use crate::blkfront::disk::Geometry;
 use crate::blkfront::error::{CloseReason, Lie, Refusal};
@@ -35,10 +36,7 @@ use core::pin::{Pin, pin};
 use core::task::Poll;
 use core::time::Duration;
 use xen::Hypervisor;
-use xen::evtchn::Events;
-use xen::gnttab::Grants;
 use xen::xenbus::{self, DeviceError, Event, Frontend, XenbusState};
-use xen::xenstore::Xenstore;
 use xen_abi::blkif::Vdev;
 use xen_abi::blkif::keys::{DEVICE_TYPE, backend, toolstack};
 
@@ -46,21 +44,13 @@ use xen_abi::blkif::keys::{DEVICE_TYPE, backend, toolstack};
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a backend that closes, or is made to, may take.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
+/// How long it takes at least from one connection to the next: a backend that comes and goes costs
+/// no more than that.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 /// Most bytes of a backend's key.
 const KEY_MAX_BYTES: usize = 64;
 /// Most bytes of a text of the toolstack's for humans.
 const TEXT_MAX_BYTES: usize = 256;
-
-/// What the driver needs of the domain. Copies name the same.
-#[derive(Clone)]
-pub struct Domain<X: Hypervisor> {
-    /// The store.
-    pub store: Xenstore,
-    /// The grant table; the disk has a handle of its own, so that its limit is its own.
-    pub grants: Grants<X>,
-    /// The event channels.
-    pub events: Events<X>,
-}
 
 /// The driver of one disk. [`Self::run`] is to be polled as long as the disk is wanted.
 pub struct Driver<X: Hypervisor, T> {
@@ -155,6 +145,7 @@ impl<X: Hypervisor, T: Timer> Driver<X, T> {
         // What the backend was told of and has not let go yet, if there is no link to keep it.
         let mut rings = None;
         loop {
+            let pause = self.timer.sleep(RECONNECT_PAUSE);
             match self.session(frontend, ending, &mut rings).await {
                 Ok(now) => {
                     ending = now;
@@ -174,6 +165,7 @@ impl<X: Hypervisor, T: Timer> Driver<X, T> {
                     return trouble;
                 }
             }
+            pause.await;
         }
     }
 

@@ -22,4 +22,4 @@ mod tests;
 mod transfer;
 
 pub use device::{BlockDevice, Connecting};
-pub use driver::{Domain, Driver, new};
+pub use driver::{Driver, new};

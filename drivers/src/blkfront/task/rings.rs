@@ -1,7 +1,7 @@
 //! What a connection is made of: rings in granted pages, and event channels; and what the backend
 //! is told of them.
 
-use super::driver::Domain;
+use crate::Domain;
 use crate::blkfront::proto::RingLayout;
 use alloc::format;
 use alloc::string::String;

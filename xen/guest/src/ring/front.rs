@@ -13,6 +13,8 @@ pub struct Front<P = SharedPage> {
     req_prod_pvt: RingIdx,
     req_prod: RingIdx,
     rsp_cons: RingIdx,
+    /// Responses that were found to be there, and not popped yet.
+    ready: u32,
 }
 
 impl<P: Borrow<SharedPage>> Front<P> {
@@ -32,7 +34,7 @@ impl<P: Borrow<SharedPage>> Front<P> {
             pages.word(offset).store(index.0, Ordering::Relaxed);
         }
         fence(Ordering::SeqCst);
-        Self { pages, req_prod_pvt: start, req_prod: start, rsp_cons: start }
+        Self { pages, req_prod_pvt: start, req_prod: start, rsp_cons: start, ready: 0 }
     }
 
     /// The memory, to be granted.
@@ -57,6 +59,7 @@ impl<P: Borrow<SharedPage>> Front<P> {
 
     /// Writes a request into the next slot; its index. Nothing if the ring is full. The backend
     /// sees it after [`Self::publish`].
+    #[inline]
     pub fn push(&mut self, request: &[u8]) -> Option<RingIdx> {
         debug_assert!(request.len() <= self.pages.slot_bytes());
         if self.room() == 0 {
@@ -99,10 +102,15 @@ impl<P: Borrow<SharedPage>> Front<P> {
     ///
     /// # Errors
     /// As for [`Self::pending`].
+    #[inline]
     pub fn pop(&mut self, response: &mut [u8]) -> Result<bool, RingError> {
-        if self.pending()? == 0 {
-            return Ok(false);
+        if self.ready == 0 {
+            self.ready = self.pending()?;
+            if self.ready == 0 {
+                return Ok(false);
+            }
         }
+        self.ready -= 1;
         self.pages.read_slot(self.rsp_cons, response);
         self.rsp_cons = self.rsp_cons.plus(1);
         Ok(true)

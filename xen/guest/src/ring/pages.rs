@@ -1,5 +1,5 @@
-//! The memory of a ring: one page or several, seen as one piece. Plain pages, or granted ones: then the
-//! ring's end is the grant's.
+//! The memory of a ring: one page or several, seen as one piece. Plain pages, or granted ones: then
+//! the ring's end is the grant's.
 
 use super::RingIdx;
 use crate::page::{PAGE_BYTES, SharedPage};
@@ -52,6 +52,7 @@ impl<P: Borrow<SharedPage>> RingPages<P> {
     }
 
     /// An index in the header, with all that was written before it.
+    #[inline]
     pub(super) fn load(&self, offset: usize) -> RingIdx {
         RingIdx(self.word(offset).load(Ordering::Acquire))
     }
@@ -64,6 +65,7 @@ impl<P: Borrow<SharedPage>> RingPages<P> {
     }
 
     /// Copies the slot that `index` stands for into `to`, which is not longer than a slot.
+    #[inline]
     pub(super) fn read_slot(&self, index: RingIdx, to: &mut [u8]) {
         let (page, offset) = self.place(index);
         let first = to.len().min(PAGE_BYTES - offset);
@@ -75,6 +77,7 @@ impl<P: Borrow<SharedPage>> RingPages<P> {
     }
 
     /// Copies `from`, which is not longer than a slot, into the slot that `index` stands for.
+    #[inline]
     pub(super) fn write_slot(&self, index: RingIdx, from: &[u8]) {
         let (page, offset) = self.place(index);
         let first = from.len().min(PAGE_BYTES - offset);
@@ -87,6 +90,7 @@ impl<P: Borrow<SharedPage>> RingPages<P> {
 
     /// Page and offset of a slot. It may go on in the next page, never beyond the last: all slots
     /// fit.
+    #[inline]
     fn place(&self, index: RingIdx) -> (usize, usize) {
         let slot = (index.0 & (self.slots - 1)) as usize;
         let at = SLOTS + slot * self.slot_bytes;

@@ -49,7 +49,7 @@ fn requests_outlive_their_backend() {
         world.settle();
         assert!(tasks.iter().all(|task| task.take().is_none()));
         world.restart_backend(DomId(4));
-        world.settle();
+        world.settle_anew();
         assert!(tasks.iter().all(world::Outcome::get));
         let (in_use, quarantined) = world.grants_in_use();
         assert_eq!(quarantined, 0);
@@ -64,7 +64,7 @@ fn what_a_dead_backend_had_in_its_cache_is_told_at_the_next_flush() {
     world.run(async move { clone.write(Sector(0), &[1; 512]).await.unwrap() });
     world.back.die();
     world.restart_backend(DomId(4));
-    world.settle();
+    world.settle_anew();
     world.run(async move {
         assert_eq!(device.flush().await, Err(BlockError::WritesLost));
         assert_eq!(device.flush().await, Ok(()));
@@ -77,11 +77,23 @@ fn a_backend_that_closes_and_comes_again_loses_nothing() {
     let (mut world, device) = connected();
     let tasks = under_way(&mut world, &device);
     world.back.set_state(5);
-    world.settle();
+    world.settle_anew();
     assert!(tasks.iter().all(world::Outcome::get));
     assert_eq!((world.back.own_state(), world.back.front_state()), (4, 4));
     world.run(async move { assert_eq!(device.flush().await, Ok(())) });
     assert_eq!(world.grants_in_use().1, 0);
+}
+
+#[test]
+fn a_backend_that_comes_and_goes_costs_a_connection_now_and_then() {
+    let (mut world, device) = connected();
+    for _ in 0..10 {
+        world.back.set_state(5);
+        world.settle();
+    }
+    assert_eq!((world.back.own_state(), world.back.front_state()), (6, 6), "it waits");
+    world.settle_anew();
+    world.run(async move { assert_eq!(device.flush().await, Ok(())) });
 }
 
 #[test]
@@ -92,7 +104,7 @@ fn a_domain_that_is_resumed_goes_on() {
         let tasks = under_way(&mut world, &device);
         world.settle();
         world.resume();
-        world.settle();
+        world.settle_anew();
         assert!(world.ended.take().is_none());
         assert!(tasks.iter().all(world::Outcome::get));
         world.run(async move { assert_eq!(device.flush().await, Ok(())) });
@@ -125,7 +137,7 @@ fn an_unplugged_disk_fails_what_is_asked_of_it() {
     world.settle();
     world.store.remove(&world.back.front_path);
     world.store.remove(&world.back.back_path);
-    world.settle();
+    world.settle_anew();
     let reason = CloseReason::Unplugged;
     assert_eq!(waits.get(), Err(BlockError::Gone(reason)));
     assert_eq!(late.get(), Err(BlockError::Gone(reason)));

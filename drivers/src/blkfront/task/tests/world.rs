@@ -1,6 +1,7 @@
 //! A domain with a disk: hypervisor, store, driver task, apps as tasks, and the backend.
 
-use super::super::{BlockDevice, Connecting, Domain, new};
+use super::super::{BlockDevice, Connecting, new};
+use crate::Domain;
 use crate::blkfront::testing::{Blkback, Offer, RamDisk};
 use crate::blkfront::{CloseReason, Config, Vdev};
 use crate::timer::Timer;
@@ -212,6 +213,13 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// The same, and what takes the pause before a new connection.
+    pub fn settle_anew(&mut self) {
+        self.settle();
+        self.timer.advance(Duration::from_millis(50));
+        self.settle();
     }
 
     /// A guest maps the shared info page of a new domain where the old one was. On the host the two
