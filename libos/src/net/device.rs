@@ -5,7 +5,8 @@
 //!   turn ──▶ poll_ready(cx) ── "frames, room, link?" ──▶ registers the waker, then looks again
 //!        ──▶ receive(scratch) ◀── one frame, where it lies ── or copied together in `scratch`
 //!        ──▶ can_transmit() ◀── room for the largest packet
-//!        ──▶ transmit(packet, fill) ── fill(&mut [u8]) writes the frame where it will be sent from
+//!        ──▶ begin_frame(frame) ◀── memory that the frame is written to, where it will be sent from
+//!        ──▶ commit_frame() ── it is whole
 //!        ──▶ flush() ── pushes requests and buffers, one notification for all
 //! ```
 //!
@@ -140,10 +141,14 @@ pub trait Device: Send {
     /// Whether there is room for one more frame of [`MAX_FRAME_BYTES`].
     fn can_transmit(&self) -> bool;
 
-    /// Sends a frame. `fill` is called exactly once, with memory of [`TxFrame::len_bytes`] bytes whose
-    /// content is undefined, and writes all of it. Only while [`Device::can_transmit`]; a frame given
-    /// all the same is lost after `fill` was called. It need not leave before [`Device::flush`].
-    fn transmit(&mut self, frame: TxFrame, fill: &mut dyn FnMut(&mut [u8]));
+    /// Begins a frame: gives memory of [`TxFrame::len_bytes`] bytes, whose content is undefined, for all
+    /// of it to be written. Only while [`Device::can_transmit`]; a frame begun all the same is written to
+    /// memory of any kind, and lost.
+    fn begin_frame(&mut self, frame: TxFrame) -> &mut [u8];
+
+    /// Sends the frame that was begun last, which is whole now. It need not leave before
+    /// [`Device::flush`]. A frame that another is begun after instead was given up.
+    fn commit_frame(&mut self);
 
     /// Lets go what was sent and gives back what was received: the end of a batch.
     fn flush(&mut self);

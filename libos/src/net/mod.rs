@@ -1,0 +1,3 @@
+//! TCP/IP.
+pub mod device;
+mod wire;
