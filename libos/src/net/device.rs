@@ -94,8 +94,6 @@ pub struct TxChecksum {
 pub struct Segments {
     /// Payload bytes of each but the last.
     pub size: NonZeroU16,
-    /// Bytes of the frame before the payload: what each segment repeats.
-    pub headers: u16,
     /// Whether they are IPv6 packets; else IPv4.
     pub ipv6: bool,
 }
