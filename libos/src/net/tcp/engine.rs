@@ -153,10 +153,20 @@ impl Engine {
 }
 
 /// The sequence number that a connection begins with if it is opened with a fresh engine of this seed:
-/// the first output of smoltcp's generator. A test says if that ever changes.
+/// what smoltcp's generator (sPCG32) gives after the engine has taken its first IPv4 identification
+/// from it, which is not zero. A test says if that ever changes.
 pub fn first_number(seed: u64) -> u32 {
-    let state = seed.wrapping_mul(0xbb2e_fcec_3c39_611d).wrapping_add(0x7590_ef39);
-    (state >> (29 - (state >> 61))) as u32
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(0xbb2e_fcec_3c39_611d).wrapping_add(0x7590_ef39);
+        (state >> (29 - (state >> 61))) as u32
+    };
+    loop {
+        let number = next();
+        if (number ^ number >> 16) as u16 != 0 {
+            return next();
+        }
+    }
 }
 
 /// A packet that answers the one that is being received. It is sent when that is no longer in use.

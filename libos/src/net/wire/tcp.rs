@@ -90,6 +90,11 @@ impl Header {
     }
 }
 
+/// Ports and number of a segment of which only the beginning is quoted.
+pub fn quoted(segment: &[u8]) -> Option<(u16, u16, u32)> {
+    Some((u16_at(segment, 0)?, u16_at(segment, 2)?, super::u32_at(segment, 4)?))
+}
+
 /// Whether a segment's checksum says that nothing has changed on the way.
 pub fn is_valid(segment: &[u8], source: IpAddr, dest: IpAddr) -> bool {
     let len = segment.len() as u32;
