@@ -6,7 +6,8 @@
 //! 3. The stack is the main stack; no IDT is loaded; interrupts are off.
 //!
 //! Duties, in this order:
-//! 1. Find Xen, open the early console, load the descriptor tables: faults are reported from here on.
+//! 1. Find Xen, open the early console, load the descriptor tables: faults are reported from here
+//!    on.
 //! 2. Follow start_info; find out which RAM is free.
 //! 3. Make the final tables and switch to them; switch on what else protects.
 //! 4. Call `libos_start`.
@@ -66,8 +67,8 @@ fn prepare(
     start_info_addr: u64,
     first_tsc: u64,
 ) -> Result<BootInfo, BootError> {
-    // SAFETY: the boot tables map this much one to one, and no one writes to what the loader left: the
-    // free RAM found below leaves it out, and the final tables keep it readable.
+    // SAFETY: the boot tables map this much one to one, and no one writes to what the loader left:
+    // the free RAM found below leaves it out, and the final tables keep it readable.
     let memory = unsafe { PhysWindow::identity(BOOT_MAPPED_END) };
     let start_info = loader::start_info(memory, start_info_addr)?;
     let mut memory_map = loader::memory_map(memory, &start_info)?;
@@ -135,7 +136,8 @@ fn build_space(
     let pages_1g = features.contains(Features::PAGES_1G);
     let space = AddressSpace::new(IdentityTables, pages_1g).map_err(|_| BootError::NoRam)?;
     let space = map_all(space, &ram, kept).map_err(BootError::Paging)?;
-    // SAFETY: the image is mapped as by the boot tables, but for the stacks' guards, and all RAM too.
+    // SAFETY: the image is mapped as by the boot tables, but for the stacks' guards, and all RAM
+    // too.
     unsafe { kernel::install(space) };
 
     high.add(layout::boot_tables());
@@ -150,7 +152,8 @@ fn build_space(
 /// As for [`frames::add`], for each of the ranges.
 unsafe fn add_free(ram: &RangeSet) {
     for range in ram.ranges() {
-        // SAFETY: the caller's word. An error is impossible: the ranges are whole pages and disjoint.
+        // SAFETY: the caller's word. An error is impossible: the ranges are whole pages and
+        // disjoint.
         let _ = unsafe { frames::add(*range) };
     }
 }

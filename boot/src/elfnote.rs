@@ -1,7 +1,7 @@
 //! The ELF note by which Xen's loader (and QEMU's) finds the entry.
 //!
-//! Note record: name size, descriptor size, type, name, descriptor, each 4-byte aligned. Source: Xen:
-//! elfnote.h, XEN_ELFNOTE_PHYS32_ENTRY. link.ld puts it under a PT_NOTE header, which is where
+//! Note record: name size, descriptor size, type, name, descriptor, each 4-byte aligned. Source:
+//! Xen: elfnote.h, XEN_ELFNOTE_PHYS32_ENTRY. link.ld puts it under a PT_NOTE header, which is where
 //! loaders look.
 
 use core::arch::global_asm;

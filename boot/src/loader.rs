@@ -274,7 +274,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_start_info_can_do_harm(damage in proptest::collection::vec((4usize..0x440, any::<u8>()), 1..40)) {
+        fn no_start_info_can_do_harm(
+            damage in proptest::collection::vec((4usize..0x440, any::<u8>()), 1..40),
+        ) {
             let mut memory = loaded();
             for (at, byte) in damage {
                 memory[at] = byte;

@@ -1,7 +1,7 @@
 //! Free RAM: the memory map less what is in use.
 //!
-//! The map comes from outside, so it may overlap itself, be out of order or overflow. Whatever it says,
-//! a page counts as RAM only if some entry calls it RAM and no entry calls it anything else.
+//! The map comes from outside, so it may overlap itself, be out of order or overflow. Whatever it
+//! says, a page counts as RAM only if some entry calls it RAM and no entry calls it anything else.
 
 use arch::addr::PhysRange;
 use heapless::Vec;

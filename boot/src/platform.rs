@@ -19,8 +19,8 @@ pub(crate) fn detect() -> Hypervisor {
     ON_XEN.store(matches!(hypervisor, Hypervisor::Xen { .. }), Ordering::Relaxed);
     *EARLY_CONSOLE.lock() = match hypervisor {
         Hypervisor::Xen { .. } => EarlyConsole::on_xen(),
-        // SAFETY: a PC's first serial port and debug port, which nothing else drives: we are the only
-        // code on this machine.
+        // SAFETY: a PC's first serial port and debug port, which nothing else drives: we are the
+        // only code on this machine.
         _ => unsafe { EarlyConsole::probe() },
     };
     hypervisor

@@ -91,7 +91,7 @@ boot_start:
         lgdt    boot_gdt_pointer
         ljmp    $CODE64, $boot_long_mode
 
-/* PML4, PDPT, and four page directories of 2 MiB pages: 4 GiB one to one. Clobbers eax, ecx, edi. */
+/* PML4, PDPT, four page directories of 2 MiB pages: 4 GiB one to one. Clobbers eax, ecx, edi. */
 boot_map_low_memory:
         movl    $__boot_pdpt + PTE_PRESENT + PTE_WRITE, __boot_pml4
         movl    $__boot_pd + PTE_PRESENT + PTE_WRITE, %eax
@@ -112,9 +112,9 @@ boot_map_low_memory:
         ret
 
 /*
- * Replaces the large pages that hold the image by tables of small ones, with the rights of each part.
- * Everything else in them stays read/write: page zero too, where QEMU puts its memory map. Clobbers
- * eax, ecx, edx, esi, edi.
+ * Replaces the large pages that hold the image by tables of small ones, with the rights of each
+ * part. Everything else in them stays read/write: page zero too, where QEMU puts its memory map.
+ * Clobbers eax, ecx, edx, esi, edi.
  */
 boot_map_image:
         movl    $__text, %eax
@@ -147,8 +147,8 @@ boot_map_image:
         ret
 
 /*
- * Says why (esi: text) on the debug port and on the first serial port, and ends the domain as crashed.
- * Without Xen the CPU is stopped.
+ * Says why (esi: text) on the debug port and on the first serial port, and ends the domain as
+ * crashed. Without Xen the CPU is stopped.
  */
 boot_refuse:
         movl    %esi, %edi
@@ -219,8 +219,8 @@ boot_long_mode:
         ud2
 
 /*
- * A word that no one outside can know: the counter, start_info, RDRAND and RDSEED, absorbed one after
- * the other. In r12 = start_info; out rsi. Clobbers rax, rbx, rcx, rdx, r8.
+ * A word that no one outside can know: the counter, start_info, RDRAND and RDSEED, absorbed one
+ * after the other. In r12 = start_info; out rsi. Clobbers rax, rbx, rcx, rdx, r8.
  */
 .macro absorb register
         xorq    \register, %rsi
@@ -285,7 +285,8 @@ boot_gdt_pointer:
 boot_reason_crash:
         .long   3                           /* SHUTDOWN_crash */
 boot_text_magic:
-        .asciz  "xenios: start_info has no PVH magic: was this image started through its PVH entry?\n"
+        .ascii  "xenios: start_info has no PVH magic: "
+        .asciz  "was this image started through its PVH entry?\n"
 boot_text_cpu:
         .asciz  "xenios: this CPU has no long mode or no no-execute pages\n"
 

@@ -2,9 +2,13 @@
 
 use crate::boot_line::BootLine;
 use crate::console::Console;
+use crate::lifecycle::{self, Request, suspend};
 use crate::memory::Memory;
+use crate::{exec, guest};
 use alloc::boxed::Box;
 use core::fmt;
+use core::future::poll_fn;
+use xen::xenstore::Xenstore;
 
 /// Any error an app ends with.
 pub type Error = Box<dyn core::error::Error + Send + Sync>;
@@ -52,10 +56,52 @@ impl Env {
         self.boot.features
     }
 
+    /// Waits until the toolstack asks the domain to end (`xl shutdown`, `xl reboot`).
+    ///
+    /// An app that waits for this has time to finish (`--grace`, 10 s) and ends the domain by returning
+    /// from `main`. One that never does is ended at once when it is asked.
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn shutdown_requested(&self) -> Request {
+        exec::engage();
+        poll_fn(|context| lifecycle::SHUTDOWN.poll_requested(context)).await
+    }
+
+    /// Has `hook` called each time before the domain is suspended (`xl save`, `xl migrate`): between two
+    /// polls, when no task runs.
+    pub fn on_suspend(&self, hook: impl FnMut() + Send + 'static) {
+        exec::engage();
+        suspend::BEFORE.add(hook);
+    }
+
+    /// Has `hook` called each time after the domain was resumed, in a new domain or in the same.
+    pub fn on_resume(&self, hook: impl FnMut() + Send + 'static) {
+        exec::engage();
+        suspend::AFTER.add(hook);
+    }
+
+    /// Has `hook` called when what is held back is to be written to stable storage (`xl sysrq s`).
+    pub fn on_sync(&self, hook: impl FnMut() + Send + 'static) {
+        exec::engage();
+        lifecycle::SYNC.add(hook);
+    }
+
+    /// The store that the domain shares with the toolstack; nothing without Xen.
+    pub fn xenstore(&self) -> Option<Xenstore> {
+        xenstore()
+    }
+
     /// The modules that the domain was started with (`ramdisk=`), in order.
     pub fn modules(&self) -> &'static [boot::ModuleInfo] {
         &self.boot.modules
     }
+}
+
+/// The store that the domain shares with the toolstack; nothing without Xen.
+pub fn xenstore() -> Option<Xenstore> {
+    exec::engage();
+    guest::store()
 }
 
 /// What an app's `main` may return.

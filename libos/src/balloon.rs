@@ -7,12 +7,13 @@
 //!             take: ask Xen, then map
 //! ```
 //!
-//! The highest free frames go first, in pieces of 2 MiB where whole ones are free, so that large pages
-//! stay whole; they come back in the opposite order. What the app uses is never taken from it: the
-//! domain then stays larger than asked, and the log says by how much.
+//! The highest free frames go first, in pieces of 2 MiB where whole ones are free, so that large
+//! pages stay whole; they come back in the opposite order. What the app uses is never taken from
+//! it: the domain then stays larger than asked, and the log says by how much.
 //!
-//! A domain that starts with less memory than its map shows (`memory=` below `maxmem=`) is populated on
-//! demand: Xen ends it if it touches more than it has. The rest is released before the app runs.
+//! A domain that starts with less memory than its map shows (`memory=` below `maxmem=`) is
+//! populated on demand: Xen ends it if it touches more than it has. The rest is released before the
+//! app runs.
 
 use alloc::vec::Vec;
 use arch::addr::{PAGE_2M_BYTES, PAGE_BYTES, PhysRange};
@@ -26,8 +27,8 @@ const LARGE_ORDER: u32 = LARGE_PAGES.trailing_zeros();
 
 /// The free RAM that the balloon takes from and gives to.
 pub trait Ram {
-    /// Takes up to `pages` neighbouring frames, the highest there are, out of use and out of the address
-    /// space; never across a boundary of 2 MiB.
+    /// Takes up to `pages` neighbouring frames, the highest there are, out of use and out of the
+    /// address space; never across a boundary of 2 MiB.
     fn take_highest(&mut self, pages: u64) -> Option<PhysRange>;
     /// Puts frames that hold RAM (again) into the address space and into use.
     fn give(&mut self, range: PhysRange);

@@ -1,7 +1,7 @@
 //! The boot line, split into words as a shell would.
 //!
-//! White space separates words; `'…'` keeps all in it; `"…"` keeps all but `\"` and `\\`; outside of
-//! quotes `\` keeps the next character. An option is `--name value` or `--name=value`, a flag is
+//! White space separates words; `'…'` keeps all in it; `"…"` keeps all but `\"` and `\\`; outside
+//! of quotes `\` keeps the next character. An option is `--name value` or `--name=value`, a flag is
 //! `--name`; after a word `--` there are no options. Words that are none of these are left alone:
 //! toolstacks add their own (`root=…`, `console=hvc0`).
 

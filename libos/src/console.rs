@@ -5,26 +5,31 @@
 //!                       └──▶ early console             on a machine without Xen
 //! ```
 //!
-//! [`print`] drops the oldest lines when the backend does not keep up, and the console says how many.
-//! [`Console`] is for apps that must not lose anything: its writes wait for room.
+//! [`print`] drops the oldest lines when the backend does not keep up, and the console says how
+//! many. [`Console`] is for apps that must not lose anything: its writes wait for room.
 
+use crate::exec::{self, Wakers};
+use core::convert::Infallible;
 use core::fmt::{self, Write};
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
+use embedded_io_async::{ErrorType, Read, Write as AsyncWrite};
 use spin::Mutex;
-use xen::Native;
 use xen::console::{Queue, Ring};
-use xen::evtchn::Channel;
+use xen::evtchn::{Channel, Events};
+use xen::{Hypervisor as _, Native};
+use xen_abi::event::{EvtchnPort, Priority};
 
 /// Bytes of text that may wait for the backend.
 const QUEUE_BYTES: usize = 64 << 10;
 
 /// Where text goes once it leaves the queue.
+#[repr(u8)] // `None` is 0, so that all of `STATE` is: 64 KiB that need not be in the image.
 enum Sink {
     /// Nowhere yet: it waits.
     None,
-    /// The console ring.
-    Ring(Ring, Channel<Native>),
+    /// The console ring, and its port.
+    Ring(Ring, EvtchnPort),
     /// The early console of a machine without Xen.
     Early,
 }
@@ -33,12 +38,19 @@ struct State {
     /// None until there is a heap; what is printed before is dropped.
     queue: Option<Queue>,
     sink: Sink,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
+    /// The port as a channel, once there are event channels: then readers and writers are woken.
+    channel: Option<Channel<Native>>,
+    readers: Wakers,
+    writers: Wakers,
 }
 
-static STATE: Mutex<State> =
-    Mutex::new(State { queue: None, sink: Sink::None, reader: None, writer: None });
+static STATE: Mutex<State> = Mutex::new(State {
+    queue: None,
+    sink: Sink::None,
+    channel: None,
+    readers: Wakers::new(),
+    writers: Wakers::new(),
+});
 
 /// Begins to keep what is printed. Needs the heap.
 pub(crate) fn start() {
@@ -46,28 +58,35 @@ pub(crate) fn start() {
 }
 
 /// Connects the console: to the ring if there is one, else to the early console.
-pub(crate) fn attach(ring: Option<(Ring, Channel<Native>)>) {
+pub(crate) fn attach(ring: Option<(Ring, EvtchnPort)>) {
     let mut state = STATE.lock();
-    state.sink = ring.map_or(Sink::Early, |(ring, channel)| Sink::Ring(ring, channel));
+    state.sink = ring.map_or(Sink::Early, |(ring, port)| Sink::Ring(ring, port));
     state.flush();
 }
 
-/// Whether the console can still wake anyone.
-pub(crate) fn is_attached() -> bool {
-    matches!(STATE.lock().sink, Sink::Ring(..))
+/// Has the console's events wake whoever waits for it.
+pub(crate) fn connect(events: &Events<Native>) {
+    let mut state = STATE.lock();
+    let Sink::Ring(_, port) = state.sink else { return };
+    match events.adopt(port, Priority::CONTROL) {
+        Ok(channel) => state.channel = Some(channel),
+        Err(errno) => {
+            drop(state);
+            log::error!("console: no events from {port}: {errno}");
+        }
+    }
 }
 
 /// Looks whether the backend has sent an event: it took text or gave some.
 pub(crate) fn on_event() {
     let mut state = STATE.lock();
-    match &state.sink {
-        Sink::Ring(_, channel) if channel.take() => {}
-        _ => return,
+    if !state.channel.as_ref().is_some_and(Channel::take) {
+        return;
     }
     state.flush();
-    let wakers = [state.reader.take(), state.writer.take()];
+    let wakers = state.readers.take().chain(state.writers.take());
     drop(state);
-    wakers.into_iter().flatten().for_each(Waker::wake);
+    wakers.for_each(Waker::wake);
 }
 
 /// Writes text. Never waits; drops and counts the oldest lines if the backend does not keep up.
@@ -92,6 +111,10 @@ impl State {
         }
     }
 
+    fn queue_is_empty(&self) -> bool {
+        self.queue.as_ref().is_none_or(Queue::is_empty)
+    }
+
     fn room(&self) -> usize {
         self.queue.as_ref().map_or(0, Queue::room)
     }
@@ -101,9 +124,9 @@ impl State {
         let Some(queue) = &mut self.queue else { return };
         match &mut self.sink {
             Sink::None => {}
-            Sink::Ring(ring, channel) => {
+            Sink::Ring(ring, port) => {
                 if queue.flush(ring) {
-                    notify(channel);
+                    notify(*port);
                 }
             }
             Sink::Early => queue.drain(|text| {
@@ -121,8 +144,8 @@ impl Write for State {
 }
 
 /// Tells the backend. An error means that it is gone; the text stays in the ring.
-fn notify(channel: &Channel<Native>) {
-    let _ = channel.notify();
+fn notify(port: EvtchnPort) {
+    let _ = Native.send(port);
 }
 
 /// The console as a stream of bytes, for apps.
@@ -146,17 +169,42 @@ impl Console {
         if to.is_empty() {
             return 0;
         }
+        exec::engage();
         poll_fn(|context| {
             let mut state = STATE.lock();
-            if let Sink::Ring(ring, channel) = &mut state.sink {
+            if let Sink::Ring(ring, port) = &mut state.sink {
                 let count = ring.read(to);
                 if count > 0 {
-                    notify(channel);
+                    notify(*port);
                     return Poll::Ready(count);
                 }
             }
-            state.reader = Some(context.waker().clone());
+            state.readers.add(context.waker());
             Poll::Pending
+        })
+        .await
+    }
+
+    /// Writes as many bytes as there is room for; waits until that is at least one, unless `bytes` is
+    /// empty.
+    ///
+    /// # Cancellation
+    /// Safe: what was written was returned.
+    pub async fn write(&self, bytes: &[u8]) -> usize {
+        if bytes.is_empty() {
+            return 0;
+        }
+        exec::engage();
+        poll_fn(|context| {
+            let mut state = STATE.lock();
+            let count = state.room().min(bytes.len());
+            if count == 0 {
+                state.writers.add(context.waker());
+                return Poll::Pending;
+            }
+            state.push(&bytes[..count]);
+            state.flush();
+            Poll::Ready(count)
         })
         .await
     }
@@ -168,19 +216,47 @@ impl Console {
     pub async fn write_all(&self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let written = poll_fn(|context| {
-                let mut state = STATE.lock();
-                let count = state.room().min(rest.len());
-                if count > 0 {
-                    state.push(&rest[..count]);
-                    state.flush();
-                    return Poll::Ready(count);
-                }
-                state.writer = Some(context.waker().clone());
-                Poll::Pending
-            });
-            rest = &rest[written.await..];
+            rest = &rest[self.write(rest).await..];
         }
+    }
+
+    /// Waits until all text is in the ring, where the backend finds it whatever becomes of this domain.
+    ///
+    /// # Cancellation
+    /// Safe.
+    pub async fn flush(&self) {
+        exec::engage();
+        poll_fn(|context| {
+            let mut state = STATE.lock();
+            state.flush();
+            if state.queue_is_empty() {
+                return Poll::Ready(());
+            }
+            state.writers.add(context.waker());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl ErrorType for Console {
+    type Error = Infallible;
+}
+
+impl Read for Console {
+    async fn read(&mut self, to: &mut [u8]) -> Result<usize, Infallible> {
+        Ok(Self::read(self, to).await)
+    }
+}
+
+impl AsyncWrite for Console {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        Ok(Self::write(self, bytes).await)
+    }
+
+    async fn flush(&mut self) -> Result<(), Infallible> {
+        Self::flush(self).await;
+        Ok(())
     }
 }
 
@@ -199,19 +275,14 @@ impl Write for CrashWriter {
     }
 }
 
-/// One step of flushing for a crash or the end; whether there is nothing (more) to wait for.
-pub(crate) fn try_flush() -> bool {
-    match STATE.try_lock() {
-        Some(mut state) => {
-            state.flush();
-            match &state.sink {
-                Sink::Ring(ring, _) => {
-                    state.queue.as_ref().is_none_or(Queue::is_empty) && ring.is_drained()
-                }
-                _ => true,
-            }
-        }
-        None => true,
+/// One step of flushing for a crash or the end; how many bytes the backend has not taken yet.
+pub(crate) fn try_flush() -> usize {
+    // A lock that is held is one that a crash interrupted: nothing more can be done.
+    let Some(mut state) = STATE.try_lock() else { return 0 };
+    state.flush();
+    match &state.sink {
+        Sink::Ring(ring, _) => state.queue.as_ref().map_or(0, Queue::waiting) + ring.waiting(),
+        _ => 0,
     }
 }
 

@@ -1,5 +1,5 @@
-//! The end that no one wants: a fault, a panic, a damaged heap. Told in words, with registers and the
-//! way there, then `SHUTDOWN_crash`.
+//! The end that no one wants: a fault, a panic, a damaged heap. Told in words, with registers and
+//! the way there, then `SHUTDOWN_crash`.
 //!
 //! ```text
 //!   panic ─────────────┐
@@ -10,7 +10,7 @@
 //! A report that itself goes wrong comes here again and then says less.
 
 use crate::console::CrashWriter;
-use crate::{heap, platform};
+use crate::heap;
 use arch::trap::{Registers, Trap, backtrace, backtrace_from};
 use core::fmt::Write;
 use core::panic::PanicInfo;
@@ -117,6 +117,5 @@ fn frames(addresses: impl Iterator<Item = u64>) {
 }
 
 fn end() -> ! {
-    crate::exec::wait_for_console();
-    platform::shut_down(ShutdownReason::Crash)
+    crate::start::end(ShutdownReason::Crash)
 }

@@ -22,24 +22,34 @@ pub mod boot_line;
 pub mod console;
 #[cfg(xenios_kernel)]
 mod crash;
+pub mod exec;
 #[cfg(xenios_kernel)]
-mod exec;
+mod guest;
 #[allow(unsafe_code, reason = "an allocator deals in raw memory")]
 pub mod heap;
+pub mod lifecycle;
 mod logger;
+#[cfg(xenios_kernel)]
 pub mod memory;
 #[cfg(xenios_kernel)]
 mod platform;
+pub mod rng;
 #[cfg(xenios_kernel)]
 #[doc(hidden)]
 pub mod start;
+pub mod sync;
 pub mod time;
 
+#[cfg(xenios_kernel)]
+pub use app::xenstore;
 #[cfg(xenios_kernel)]
 pub use app::{Env, Error, Outcome, Status};
 #[doc(hidden)]
 pub use boot;
+pub use exec::{JoinHandle, spawn, spawn_named};
 pub use log;
+#[doc(hidden)]
+pub use xen;
 
 /// Says how an app is built, where it is built as if it were a program of the host's.
 #[cfg(not(xenios_kernel))]

@@ -1,7 +1,7 @@
 //! The log: lines with a time stamp on the console, filtered by module from the boot line.
 //!
-//! `--logs '*:info,net:debug,net::arp:off'`: levels by module path; the longest path that fits decides,
-//! `*` stands for all others. Levels are off, error, warn, info, debug, trace.
+//! `--logs '*:info,net:debug,net::arp:off'`: levels by module path; the longest path that fits
+//! decides, `*` stands for all others. Levels are off, error, warn, info, debug, trace.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -1,21 +1,20 @@
 //! The machine as the runtime found it: what `boot` says, and Xen's shared info page.
 
+use crate::time::clock;
 use alloc::sync::Arc;
 use boot::{BootInfo, Hypervisor};
 use core::fmt;
-use core::sync::atomic::AtomicU8;
 use spin::Once;
-use xen::evtchn::{Events, Interface};
+use xen::clock::Clock;
+use xen::console::Ring;
 use xen::page::SharedPage;
-use xen::{Hypervisor as _, Native, attach, clock};
-use xen_abi::hvm::{Param, callback_by_vector};
+use xen::{Hypervisor as _, Native, attach};
+use xen_abi::event::EvtchnPort;
 use xen_abi::identity;
 use xen_abi::sched::ShutdownReason;
-use xen_abi::shared_info::UPCALL_PENDING;
 
 static BOOT: Once<&'static BootInfo> = Once::new();
 static SHARED_INFO: Once<Arc<SharedPage>> = Once::new();
-static EVENTS: Once<Events<Native>> = Once::new();
 
 /// Remembers what boot found.
 pub(crate) fn init(info: &'static BootInfo) {
@@ -33,56 +32,50 @@ pub(crate) fn on_xen() -> bool {
 }
 
 /// Xen's shared info page, once it is mapped.
-pub(crate) fn shared_info() -> Option<&'static SharedPage> {
-    SHARED_INFO.get().map(|page| &**page)
+pub(crate) fn shared_info() -> Option<&'static Arc<SharedPage>> {
+    SHARED_INFO.get()
 }
 
-/// The domain's event channels, once they are set up.
-pub(crate) fn events() -> Option<&'static Events<Native>> {
-    EVENTS.get()
-}
-
-/// Takes over the event channels and has Xen say by an interrupt that one is pending.
-pub(crate) fn start_events(interface: Interface) {
-    let Some(page) = SHARED_INFO.get() else { return };
-    EVENTS.call_once(|| Events::new(Native, page.clone(), interface));
-    arch::trap::acknowledge_at(shared_info_flag(page));
-    set_callback();
-}
-
-/// Names the upcall's vector to Xen; again after each resume.
-fn set_callback() {
-    let callback = callback_by_vector(arch::trap::UPCALL_VECTOR);
-    if let Err(errno) = Native.set_hvm_param(Param::CallbackIrq, callback) {
-        log::error!("Xen refuses the upcall: {errno}");
-    }
-}
-
-/// The flag that says that events are pending.
-fn shared_info_flag(page: &'static SharedPage) -> &'static AtomicU8 {
-    page.u8_at(UPCALL_PENDING)
-}
-
-/// Maps the shared info page and starts the clock from it. Without Xen, and if Xen refuses, the clock
-/// runs at the frequency that CPUID tells.
+/// Maps the shared info page and starts the clock from it. Without Xen, and if Xen refuses, the
+/// clock runs at the frequency that CPUID tells.
 pub(crate) fn start_clock(info: &BootInfo) {
-    let mut rate = crate::time::rate_of_khz(tsc_khz(info));
-    if on_xen() {
-        match attach::shared_info(&Native, &info.memory_map) {
-            Ok(page) => {
-                let page = SHARED_INFO.call_once(|| Arc::new(page));
-                rate = clock::snapshot(page).unwrap_or(rate);
-            }
-            Err(error) => log::error!("shared info page: {error}"),
+    let now_tsc = arch::tsc::read;
+    let page = match on_xen().then(|| attach::shared_info(&Native, &info.memory_map)) {
+        Some(Ok(page)) => Some(SHARED_INFO.call_once(|| Arc::new(page)).clone()),
+        Some(Err(error)) => {
+            log::error!("shared info page: {error}");
+            None
         }
-    }
-    crate::time::start(info.first_tsc, rate);
+        None => None,
+    };
+    clock::start(match page {
+        Some(page) => Clock::by_page(page, info.first_tsc, now_tsc),
+        None => Clock::by_rate(clock::rate_of_khz(tsc_khz(info)), info.first_tsc, now_tsc),
+    });
 }
 
-/// System time in nanoseconds, for deadlines given to Xen.
+/// System time in nanoseconds, for deadlines given to Xen; nothing without Xen.
 pub(crate) fn system_time_ns() -> Option<u64> {
-    let time = clock::snapshot(shared_info()?)?;
-    Some(time.system_time_ns_at(arch::tsc::read()))
+    shared_info()?;
+    clock::get()?.system_ns(arch::tsc::read)
+}
+
+/// The console ring and its port; nothing without Xen, or if the toolstack gave none.
+pub(crate) fn console_ring() -> Option<(Ring, EvtchnPort)> {
+    let info = boot_info().filter(|_| on_xen())?;
+    attach::console(&Native, &info.memory_map).unwrap_or_else(|error| {
+        log::error!("console ring: {error}");
+        None
+    })
+}
+
+/// How many vCPUs the domain has; all but the first are parked.
+pub(crate) fn vcpus() -> u32 {
+    if !on_xen() {
+        return 1;
+    }
+    // Numbers have no gaps (Xen: xen.h, XEN_LEGACY_MAX_VCPUS and beyond: 128 for an HVM domain).
+    (1..128).find(|number| !Native.has_vcpu(*number)).unwrap_or(128)
 }
 
 /// Who is below us, to be printed.

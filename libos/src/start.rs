@@ -2,19 +2,17 @@
 //!
 //! 1. Reports of crashes, heap, clock, console: in this order, each needs those before it.
 //! 2. The boot line: words, `--logs`. A bad one ends the domain with the reason.
-//! 3. The app. Its outcome is the status; 0 is a poweroff, anything else a crash, so that the toolstack's
-//!    `on_crash=` decides about a service that failed.
+//! 3. The app. Its outcome is the status; 0 is a poweroff, anything else a crash, so that the
+//!    toolstack's `on_crash=` decides about a service that failed.
 
 use crate::app::{Env, Outcome};
 use crate::boot_line::BootLine;
 use crate::logger::{self, Filter};
-use crate::memory::Memory;
-use crate::{console, crash, exec, heap, platform};
+use crate::memory::{self, Memory};
+use crate::{console, crash, exec, guest, heap, platform};
 use boot::BootInfo;
 use core::future::Future;
-use xen::evtchn::Interface;
-use xen::{Native, attach};
-use xen_abi::event::Priority;
+use core::time::Duration;
 use xen_abi::sched::ShutdownReason;
 
 /// Called by [`crate::entry!`]. Never returns.
@@ -29,18 +27,32 @@ where
     start_heap(info);
     console::start();
     platform::start_clock(info);
-    platform::start_events(Interface::PreferFifo);
-    start_console(info);
-    let status = match environment(info) {
-        Ok(env) => exec::run(main(env)).status(),
+    console::attach(platform::console_ring());
+    memory::start(info);
+    match environment(info) {
+        Ok(env) => {
+            let app = main(env);
+            exec::run(async { app.await.status() })
+        }
         Err(error) => {
             console::print(format_args!("xenios: {error}\n"));
-            2
+            end_with_status(2)
         }
-    };
+    }
+}
+
+/// How long the end of the domain waits for a console that takes nothing.
+const CONSOLE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Ends the domain with a status: 0 is a poweroff, anything else a crash.
+pub(crate) fn end_with_status(status: u8) -> ! {
     console::print(format_args!("xenios: exit status {status}\n"));
-    exec::wait_for_console();
-    let reason = if status == 0 { ShutdownReason::Poweroff } else { ShutdownReason::Crash };
+    end(if status == 0 { ShutdownReason::Poweroff } else { ShutdownReason::Crash })
+}
+
+/// Ends the domain, once the console has what was written.
+pub(crate) fn end(reason: ShutdownReason) -> ! {
+    exec::wait_for_console(CONSOLE_PATIENCE);
     platform::shut_down(reason)
 }
 
@@ -49,30 +61,34 @@ fn start_heap(info: &BootInfo) {
     heap::init(key);
 }
 
-fn start_console(info: &BootInfo) {
-    let ring = if platform::on_xen() {
-        attach::console(&Native, &info.memory_map).unwrap_or_else(|error| {
-            log::error!("console ring: {error}");
-            None
-        })
-    } else {
-        None
-    };
-    let ring = ring.and_then(|(ring, port)| {
-        let channel = platform::events()?.adopt(port, Priority::CONTROL).ok()?;
-        Some((ring, channel))
-    });
-    console::attach(ring);
-}
-
 /// Reads the boot line and starts what it decides.
 fn environment(info: &'static BootInfo) -> Result<Env, crate::Error> {
     let boot_line = BootLine::parse(info.boot_line)?;
     let filter = boot_line.option("logs").map_or(Ok(Filter::default()), Filter::parse)?;
     logger::set_filter(filter);
+    if let Some(grace) = boot_line.option("grace") {
+        guest::set_grace(seconds(grace)?);
+    }
     log_what_was_found(info);
     let memory = Memory { map: info.memory_map.to_vec() };
     Ok(Env { boot_line, memory, boot: info })
+}
+
+/// Why a duration could not be read.
+#[derive(Debug)]
+struct NotSeconds;
+
+impl core::fmt::Display for NotSeconds {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("--grace: a whole number of seconds is wanted, as in --grace 10")
+    }
+}
+
+impl core::error::Error for NotSeconds {}
+
+fn seconds(text: &str) -> Result<Duration, NotSeconds> {
+    let number = text.strip_suffix('s').unwrap_or(text);
+    number.parse().map(Duration::from_secs).map_err(|_| NotSeconds)
 }
 
 /// The facts of this boot, at debug level.

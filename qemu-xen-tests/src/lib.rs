@@ -15,6 +15,7 @@ pub mod progress;
 pub mod runner;
 pub mod suite;
 mod suite_console;
+mod suite_life;
 pub mod xl;
 
 pub use cache::Cache;

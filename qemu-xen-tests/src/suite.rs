@@ -1,7 +1,8 @@
 //! The suite: every test kernel, how it is started, and what it is expected to do.
 
-use crate::runner::{Expect, RunLog, Test};
+use crate::runner::{Drive, Expect, RunLog, Test};
 use crate::suite_console as console;
+use crate::suite_life as life;
 use std::time::Duration;
 
 /// The package that the test kernels are programs of.
@@ -31,6 +32,64 @@ pub const TESTS: &[Test] = &[
         limit: Duration::from_secs(60),
         ..Test::new("console-echo")
     },
+    // Tasks, timers, randomness.
+    Test { memory_mib: 64, ..Test::new("tasks") },
+    Test::new("timers"),
+    Test {
+        check: Some(slow_poll_is_named),
+        limit: Duration::from_secs(60),
+        ..Test::new("fairness")
+    },
+    Test { boots: 2, check: Some(words_differ), ..Test::new("rng") },
+    Test {
+        kernel: "rng",
+        cmdline: "--seeded no",
+        config: &["cpuid = \"host,rdrand=0,rdseed=0\""],
+        ..Test::new("rng-unseeded")
+    },
+    // The life cycle, driven by xl.
+    life("life-shutdown", life::shutdown),
+    Test { expect: Expect::Ends(1), ..life("life-reboot", life::reboot) },
+    Test {
+        cmdline: "--until never",
+        expect: Expect::Ends(0),
+        ..life("life-unheard", life::shutdown_unheard)
+    },
+    Test {
+        cmdline: "--until late --grace 1",
+        expect: Expect::Ends(0),
+        ..life("life-grace", life::shutdown_unheard)
+    },
+    Test { expect: Expect::Ends(0), ..life("life-sysrq", life::sysrq) },
+    Test {
+        expect: Expect::Crash { report: &["xl sysrq asked for a crash", "backtrace:"] },
+        ..life("life-sysrq-crash", life::sysrq_crash)
+    },
+    life("life-save", life::save_restore),
+    Test {
+        cmdline: life::LOAD_LINE,
+        memory_mib: 8,
+        limit: Duration::from_secs(240),
+        ..life("life-save-rounds", life::save_restore_rounds)
+    },
+    Test { expect: Expect::Driven, ..life("life-checkpoint", life::checkpoint) },
+    Test { expect: Expect::Driven, ..life("life-migrate", life::migrate) },
+    life("life-pause", life::pause),
+    Test { memory_mib: 64, ..life("life-balloon", life::balloon) },
+    life("life-balloon-far", life::balloon_too_far),
+    Test {
+        memory_mib: 32,
+        config: &["maxmem = 256"],
+        ..life("life-populate-on-demand", life::shutdown)
+    },
+    life("life-store-stopped", life::store_stopped),
+    // Grants, by both layouts of the table.
+    grants("grants", "grants", "--version 1 --frames 4", &["max_grant_frames = 4"]),
+    grants("grants-v2", "grants", "--version 2 --frames 10", GRANTS_V2),
+    grants("grant-copy", "grant-copy", "--version 1", &[]),
+    grants("grant-copy-v2", "grant-copy", "--version 2", GRANTS_V2),
+    grants("foreign-map", "foreign-map", "--version 1", &[]),
+    grants("foreign-map-v2", "foreign-map", "--version 2", GRANTS_V2),
     // What must not be survived.
     crash("write-text", &["write of text", "backtrace:"]),
     crash("write-rodata", &["write of rodata"]),
@@ -57,6 +116,25 @@ pub const TESTS: &[Test] = &[
 const fn crash(name: &'static str, report: &'static [&'static str]) -> Test {
     Test { expect: Expect::Crash { report }, ..Test::new(name) }
 }
+
+/// The kernel `life`, driven by xl.
+const fn life(name: &'static str, drive: Drive) -> Test {
+    let limit = Duration::from_secs(60);
+    Test { kernel: "life", drive: Some(drive), limit, ..Test::new(name) }
+}
+
+/// A kernel about grants, with lines of the domain's configuration.
+const fn grants(
+    name: &'static str,
+    kernel: &'static str,
+    cmdline: &'static str,
+    config: &'static [&'static str],
+) -> Test {
+    Test { kernel, cmdline, config, ..Test::new(name) }
+}
+
+/// More than eight frames, so that there are two frames of status words.
+const GRANTS_V2: &[&str] = &["max_grant_version = 2", "max_grant_frames = 10"];
 
 /// The same kernel in domains of different sizes.
 const fn memory(name: &'static str, memory_mib: u32, cmdline: &'static str) -> Test {
@@ -101,14 +179,29 @@ fn ramdisk() -> Vec<u8> {
 }
 
 fn canaries_differ(logs: &[RunLog]) -> Result<(), String> {
-    let canaries: Vec<&str> = logs
-        .iter()
-        .filter_map(|log| log.console.lines().find(|l| l.starts_with("canary ")))
-        .collect();
-    match canaries[..] {
+    lines_differ(logs, "canary ")
+}
+
+fn words_differ(logs: &[RunLog]) -> Result<(), String> {
+    lines_differ(logs, "word ")
+}
+
+/// Two boots print different lines that begin like this.
+fn lines_differ(logs: &[RunLog], start: &str) -> Result<(), String> {
+    let lines = |log: &RunLog| log.console.lines().find(|l| l.starts_with(start)).map(String::from);
+    let lines: Vec<String> = logs.iter().filter_map(lines).collect();
+    match &lines[..] {
         [first, second] if first != second => Ok(()),
-        _ => Err(format!("two boots have the canaries {canaries:?}")),
+        _ => Err(format!("two boots have the lines {lines:?}")),
     }
+}
+
+/// The task that did not yield is named. Others may be: a lab under load stops the domain at times.
+fn slow_poll_is_named(logs: &[RunLog]) -> Result<(), String> {
+    let log = logs.first().ok_or("no log")?;
+    let named = |line: &str| line.contains("WARN") && line.contains("task dawdler ran ");
+    let found = log.console.lines().map(str::trim_end).any(named);
+    if found { Ok(()) } else { Err("the task that did not yield is not named".into()) }
 }
 
 #[cfg(test)]

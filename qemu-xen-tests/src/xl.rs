@@ -107,8 +107,8 @@ impl Config {
             line("shadow_memory", "1".into());
         }
         line("vcpus", self.vcpus.to_string());
-        // The guest's clock is Xen's, which corrects for any counter: no need to emulate that, which
-        // would make each reading of the time a trap into the hypervisor.
+        // The guest's clock is Xen's, which corrects for any counter: no need to emulate that,
+        // which would make each reading of the time a trap into the hypervisor.
         line("tsc_mode", string("native"));
         line("cmdline", string(&self.cmdline));
         line("on_poweroff", string(self.on_poweroff.word()));

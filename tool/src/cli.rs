@@ -48,7 +48,8 @@ it, and 130 after Ctrl-C. Addresses in a crash report are shown with the functio
     /// Measure in counted time, where figures repeat on any machine
     #[command(after_help = "Examples:
   cargo xenios bench boot              size, least memory, and times of a start
-  cargo xenios bench boot --app dns --repeat 20")]
+  cargo xenios bench boot --app dns --repeat 20
+  cargo xenios bench executor          tasks and timers, on the host and in a guest")]
     Bench(Bench),
     /// Build the documentation
     #[command(after_help = "Examples:
@@ -206,6 +207,8 @@ pub struct Bench {
 pub enum BenchWhat {
     /// A guest's start.
     Boot,
+    /// Tasks and timers.
+    Executor,
 }
 
 /// `cargo xenios doc`.

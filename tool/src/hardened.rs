@@ -19,8 +19,8 @@ pub struct Toolchain {
     pub version: String,
 }
 
-/// Where the library's source is in a sysroot.
-const SOURCE: &str = "lib/rustlib/src/rust/library/Cargo.lock";
+/// Where the library's source begins in a sysroot.
+const SOURCE: &str = "lib/rustlib/src/rust/library/core/src/lib.rs";
 
 /// Finds or fetches the toolchain.
 pub fn toolchain() -> Result<Toolchain> {

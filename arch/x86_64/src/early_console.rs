@@ -1,8 +1,8 @@
 //! Output that works from the first instruction on and needs no memory, no ring and no peer.
 //!
 //! On Xen a byte written to port 0xE9 goes into the hypervisor's log (`xl dmesg`), line by line,
-//! rate limited: good for what happens before the console ring is up, and for a crash. Elsewhere the
-//! first serial port is used if its loopback test passes.
+//! rate limited: good for what happens before the console ring is up, and for a crash. Elsewhere
+//! the first serial port is used if its loopback test passes.
 //!
 //! ```text
 //!             Xen? ──yes──▶ port 0xE9

@@ -1,20 +1,15 @@
 //! Ways to stop the CPU: until something happens, or for good.
 
-/// Sleeps until an interrupt comes, unless `ready` says that there is something to do already.
+/// Sleeps until the upcall comes, unless `ready` says that there is something to do already.
 ///
-/// Interrupts are off before and after. `sti` takes effect one instruction late, so an interrupt that
-/// arrives after the look at `ready` is taken by `hlt` itself and ends it at once: there is no gap in
-/// which a wake-up could be lost (Intel SDM volume 2, STI; AMD APM volume 3, STI).
+/// Interrupts are off before and after. An upcall that comes after the look at `ready` ends the sleep
+/// at once: there is no gap in which a wake-up could be lost (trap/upcall.rs).
 #[cfg(xenios_kernel)]
 #[inline]
 pub fn sleep(ready: impl FnOnce() -> bool) {
-    if ready() {
-        return;
+    if !ready() {
+        crate::trap::wait_for_upcall();
     }
-    // SAFETY: the only interrupt that can come is the upcall, whose handler saves what it uses. The two
-    // instructions stand next to each other, as explained above. The asm is not `nomem`: memory may
-    // have changed when it is over.
-    unsafe { core::arch::asm!("sti", "hlt", "cli", options(nostack)) };
 }
 
 /// Stops this vCPU for ever, interrupts off. On Xen the last vCPU to do so ends the domain.

@@ -13,6 +13,8 @@ extern crate std;
 pub mod addr;
 pub mod canary;
 pub mod cpu;
+#[cfg(xenios_kernel)]
+mod critical;
 pub mod early_console;
 pub mod entropy;
 pub mod frames;

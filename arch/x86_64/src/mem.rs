@@ -2,9 +2,9 @@
 //! `strlen`.
 //!
 //! Written in assembly, so that the compiler cannot turn a loop back into a call of the function it
-//! is in. They move 16 bytes at a time with SSE registers, ends with one overlapping access; no string
-//! instructions, which emulators run byte by byte and CPUs start slowly. `__unwind` stubs at the end
-//! are what the prebuilt `alloc` names and never calls with `panic = "abort"`.
+//! is in. They move 16 bytes at a time with SSE registers, ends with one overlapping access; no
+//! string instructions, which emulators run byte by byte and CPUs start slowly. `__unwind` stubs at
+//! the end are what the prebuilt `alloc` names and never calls with `panic = "abort"`.
 
 use core::arch::global_asm;
 

@@ -4,8 +4,8 @@ use crate::addr::PhysRange;
 
 /// A window of guest-physical memory that may be read.
 ///
-/// In a kernel it is the part of memory that the boot tables map one to one; in a test it is a slice
-/// that plays that part.
+/// In a kernel it is the part of memory that the boot tables map one to one; in a test it is a
+/// slice that plays that part.
 #[derive(Clone, Copy)]
 pub struct PhysWindow<'a> {
     range: PhysRange,

@@ -1,7 +1,7 @@
 //! Descriptor tables: GDT, TSS with its interrupt stacks, IDT.
 //!
-//! Every IDT entry runs on a stack of the interrupt stack table: the prebuilt core uses the red zone
-//! in places, and a fault may well be that of a stack.
+//! Every IDT entry runs on a stack of the interrupt stack table: the prebuilt core uses the red
+//! zone in places, and a fault may well be that of a stack.
 
 #[cfg(xenios_kernel)]
 pub use kernel::install;

@@ -1,8 +1,8 @@
 //! The instruction that leaves for the hypervisor: `vmcall` on Intel, `vmmcall` on AMD.
 //!
 //! The wrong one raises an invalid opcode, so the choice is made once, from the CPU's vendor string
-//! (CPUID leaf 0). There is no hypercall page: a page that the hypervisor fills and we execute would
-//! be a hole in W^X, and XSA-466 advises against it.
+//! (CPUID leaf 0). There is no hypercall page: a page that the hypervisor fills and we execute
+//! would be a hole in W^X, and XSA-466 advises against it.
 //!
 //! Register contract (Xen: arch-x86/xen-x86_64.h): number in rax; arguments in rdi, rsi, rdx, r10,
 //! r8; result in rax; argument registers are lost, all others and the flags' meaning kept.

@@ -167,8 +167,8 @@ impl Key {
         header.canary == self.freed_canary(block)
     }
 
-    /// Marks a block that goes back to the allocator below. That one writes over the header, so the mark
-    /// is put where the payload began; there is room: a canary follows the shortest one.
+    /// Marks a block that goes back to the allocator below. That one writes over the header, so the
+    /// mark is put where the payload began; there is room: a canary follows the shortest one.
     ///
     /// # Safety
     /// The block's memory is the heap's alone.

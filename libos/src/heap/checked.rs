@@ -124,7 +124,8 @@ impl<S: Source> CheckedHeap<S> {
     /// Frees a block.
     ///
     /// # Safety
-    /// If `payload` is a block of this heap, no one uses it any more. It need not be one: that is found.
+    /// If `payload` is a block of this heap, no one uses it any more. It need not be one: that is
+    /// found.
     pub unsafe fn deallocate(
         &mut self,
         payload: NonNull<u8>,
@@ -133,7 +134,8 @@ impl<S: Source> CheckedHeap<S> {
         let block = Block::at(payload);
         // SAFETY: `verify` looks only where the heap's memory is.
         let header = unsafe { self.verify(block, layout)? };
-        // SAFETY: verified: a live block of this heap with this layout, and the caller is done with it.
+        // SAFETY: verified: a live block of this heap with this layout, and the caller is done with
+        // it.
         unsafe {
             self.unlink(block, header)?;
             let freed = Freed { block, len_bytes: layout.size() };
@@ -149,8 +151,8 @@ impl<S: Source> CheckedHeap<S> {
         }
     }
 
-    /// Gives a block a new size, in place if the allocator below can. Null if memory is out: the block
-    /// stays as it was.
+    /// Gives a block a new size, in place if the allocator below can. Null if memory is out: the
+    /// block stays as it was.
     ///
     /// # Safety
     /// As for [`Self::deallocate`], unless null is returned.
@@ -168,7 +170,8 @@ impl<S: Source> CheckedHeap<S> {
         let (Some(new), Some((old_raw, new_raw))) = (new, geometries) else {
             return Ok(core::ptr::null_mut());
         };
-        // SAFETY: a verified live block of this heap; the raw pointer and layout are those it came with.
+        // SAFETY: a verified live block of this heap; the raw pointer and layout are those it came
+        // with.
         unsafe {
             let raw = block.payload().sub(old_raw.payload_offset).as_ptr();
             let in_place = if new_len_bytes >= layout.size() {
@@ -212,8 +215,8 @@ impl<S: Source> CheckedHeap<S> {
         self.quarantine.iter().try_for_each(|freed| unsafe { freed.check(self.key) })
     }
 
-    /// Seals everything anew with another key, after a look at all of it: the copy of this domain that a
-    /// saved image becomes shall not have the canaries that the image shows.
+    /// Seals everything anew with another key, after a look at all of it: the copy of this domain
+    /// that a saved image becomes shall not have the canaries that the image shows.
     pub fn rekey(&mut self, key: u64) -> Result<(), HeapFault> {
         while let Some(freed) = self.quarantine.take_oldest() {
             // SAFETY: it is in quarantine no more, and no one uses it.
@@ -223,7 +226,8 @@ impl<S: Source> CheckedHeap<S> {
         self.key = Key(key);
         let mut at = self.head;
         while let Some(block) = Block::from_addr(at) {
-            // SAFETY: the list was checked just now: all in it are live blocks of the sizes they say.
+            // SAFETY: the list was checked just now: all in it are live blocks of the sizes they
+            // say.
             unsafe {
                 let header = self.key.sealed(block, block.header());
                 block.set_header(header);
@@ -299,8 +303,8 @@ impl<S: Source> CheckedHeap<S> {
         if !may_be_one {
             return Err(fault(FaultKind::WildFree, block, 0));
         }
-        // SAFETY: between the lowest and the highest block, so the memory is the heap's, or a guard page
-        // whose fault tells as much.
+        // SAFETY: between the lowest and the highest block, so the memory is the heap's, or a guard
+        // page whose fault tells as much.
         let header = unsafe { self.verify_header(block)? };
         if header.layout() != Some(layout) {
             let kind =
@@ -322,7 +326,8 @@ impl<S: Source> CheckedHeap<S> {
         if self.key.fits(block, &header) {
             return Ok(header);
         }
-        // SAFETY: behind the header, in the heap's memory, there is a payload or the end of a chunk.
+        // SAFETY: behind the header, in the heap's memory, there is a payload or the end of a
+        // chunk.
         if self.key.is_freed(block, &header) || unsafe { self.key.was_released(block) } {
             return Err(fault(FaultKind::DoubleFree, block, header.len_bytes()));
         }
@@ -385,7 +390,8 @@ impl<S: Source> CheckedHeap<S> {
     /// # Safety
     /// `header` is the verified header of `block`.
     unsafe fn unlink(&mut self, block: Block, header: Header) -> Result<(), HeapFault> {
-        // SAFETY: the links of a sealed header name live blocks; each is verified before it is changed.
+        // SAFETY: the links of a sealed header name live blocks; each is verified before it is
+        // changed.
         unsafe {
             let next = Block::from_addr(header.next);
             let prev = Block::from_addr(header.prev);

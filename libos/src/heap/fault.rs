@@ -58,7 +58,8 @@ impl fmt::Display for HeapFault {
             ),
             FaultKind::WriteAfterFree { offset_bytes } => write!(
                 f,
-                "write after free: byte {offset_bytes} of the freed {len_bytes}-byte block at {addr:#x}"
+                "write after free: byte {offset_bytes} of the freed {len_bytes}-byte block at \
+                 {addr:#x}"
             ),
         }
     }
@@ -79,7 +80,8 @@ impl fmt::Display for OutOfMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "out of memory: {} bytes asked (aligned to {}), {} free in all, {} in the largest piece",
+            "out of memory: {} bytes asked (aligned to {}), {} free in all, \
+             {} in the largest piece",
             self.asked.size(),
             self.asked.align(),
             self.free_bytes,

@@ -64,7 +64,8 @@ pub fn counters() -> Counters {
     HEAP.heap.lock().counters()
 }
 
-/// The last allocation that failed, and what is free now. Nothing if none failed or the heap is in use.
+/// The last allocation that failed, and what is free now. Nothing if none failed or the heap is in
+/// use.
 pub fn out_of_memory() -> Option<OutOfMemory> {
     let asked = (*FAILED.try_lock()?)?;
     let mut heap = HEAP.heap.try_lock()?;
@@ -75,8 +76,8 @@ pub fn out_of_memory() -> Option<OutOfMemory> {
     })
 }
 
-// SAFETY: blocks come from `CheckedHeap`, which hands out each piece of memory once; it allocates nothing
-// through itself.
+// SAFETY: blocks come from `CheckedHeap`, which hands out each piece of memory once; it allocates
+// nothing through itself.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let allocated = self.heap.lock().allocate(layout);
@@ -159,8 +160,8 @@ fn guarded_chunk(len_bytes: usize) -> Option<PhysRange> {
     for guard in
         [PhysRange::new(taken.start(), inside.start())?, PhysRange::new(inside.end(), taken.end())?]
     {
-        // SAFETY: the page was just taken and holds nothing. If no frame is left to say so in the page
-        // tables, the chunk has one guard less; memory is at its end then.
+        // SAFETY: the page was just taken and holds nothing. If no frame is left to say so in the
+        // page tables, the chunk has one guard less; memory is at its end then.
         let _ = unsafe { paging::kernel::unmap(guard, Hole::HeapGuard) };
     }
     Some(inside)

@@ -7,11 +7,11 @@
 //!                                                what the app has
 //! ```
 //!
-//! The canaries are made from a key that is random in each boot, the block's address and what the header
-//! says. Found at free and realloc, and by [`check_all`] at any time: overflow (the canary after the
-//! block), underflow (the header), double free, wild free, a size or alignment that is not the block's.
-//! Freed memory is filled with [`POISON`], small blocks wait in a quarantine before they are used again;
-//! if the poison has changed by then, that was a write after free.
+//! The canaries are made from a key that is random in each boot, the block's address and what the
+//! header says. Found at free and realloc, and by [`check_all`] at any time: overflow (the canary
+//! after the block), underflow (the header), double free, wild free, a size or alignment that is
+//! not the block's. Freed memory is filled with [`POISON`], small blocks wait in a quarantine
+//! before they are used again; if the poison has changed by then, that was a write after free.
 //!
 //! A fault goes to the handler that [`set_fault_handler`] set, which ends the domain.
 

@@ -30,8 +30,8 @@ impl Quarantine {
         Self { waiting: [None; BLOCKS], next: 0, disabled: false }
     }
 
-    /// Takes a block in, if it is short enough; gives the block that may be used again: the one that had
-    /// waited longest, or the given one.
+    /// Takes a block in, if it is short enough; gives the block that may be used again: the one
+    /// that had waited longest, or the given one.
     pub(super) fn exchange(&mut self, freed: Freed) -> Option<Freed> {
         if self.disabled || freed.len_bytes > BLOCK_BYTES_MAX {
             return Some(freed);

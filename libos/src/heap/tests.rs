@@ -194,8 +194,9 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let allocate = |(len, align_log2)| Step::Allocate { len, align_log2 };
     prop_oneof![
-        3 => (0usize..3000, 0u32..13).prop_map(|(len, align_log2)| Step::Allocate { len, align_log2 }),
+        3 => (0usize..3000, 0u32..13).prop_map(allocate),
         2 => any::<usize>().prop_map(|which| Step::Free { which }),
         2 => (any::<usize>(), 0usize..6000).prop_map(|(which, len)| Step::Resize { which, len }),
     ]

@@ -19,7 +19,8 @@
 //! Source: Xen: sched.h, SHUTDOWN_suspend; docs/misc/xenstore-paths.
 
 use super::hooks::Hooks;
-use crate::{console, guest};
+use crate::{exec, guest, platform};
+use arch::cpu::Features;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use xen::hypercall::Resumed;
@@ -41,19 +42,31 @@ pub(crate) fn request() {
     REQUESTED.store(true, Ordering::Relaxed);
 }
 
+/// Whether the run loop is to suspend before it goes on.
+pub(crate) fn is_requested() -> bool {
+    REQUESTED.load(Ordering::Relaxed)
+}
+
+/// A stack canary for the new domain.
+pub(crate) fn new_canary() -> u64 {
+    let features = platform::boot_info().map_or(Features::empty(), |info| info.features);
+    arch::canary::of_word(arch::entropy::word(features).0)
+}
+
 /// Suspends if it was asked for; whether the domain is a new one. Called between two rounds.
 pub(crate) fn if_requested() -> bool {
     if !REQUESTED.swap(false, Ordering::Relaxed) {
         return false;
     }
-    if let Some(mapped) = guest::foreign_pages().filter(|pages| *pages > 0) {
+    let mapped = guest::foreign_pages();
+    if mapped > 0 {
         // Xen would refuse to save such a domain, after it has stopped.
         log::error!("no suspend: {mapped} pages of other domains are mapped");
         return false;
     }
     BEFORE.call();
     log::info!("suspending");
-    console::wait(CONSOLE_PATIENCE);
+    exec::wait_for_console(CONSOLE_PATIENCE);
     let is_new = suspend();
     AFTER.call();
     is_new

@@ -1,9 +1,11 @@
 //! What the test kernels share: the verdict that the runner reads.
 //!
-//! A kernel shows one property. Its last word is a line that begins with `verdict: `. A kernel that is to
-//! crash has no such line before; should it survive, it says failure.
+//! A kernel shows one property. Its last word is a line that begins with `verdict: `. A kernel that
+//! is to crash has no such line before; should it survive, it says failure.
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod own_grants;
 
 use libos::println;
 

@@ -260,11 +260,7 @@ fn unpack_one(file: &Path, root: &Path, without: &[&str]) -> Result<()> {
         .stdout(Stdio::piped())
         .spawn()
         .doing(|| "run dpkg-deb".into())?;
-    let mut tar = Command::new("tar");
-    tar.args(["-x", "--keep-directory-symlink", "--no-same-owner", "--delay-directory-restore"]);
-    // Programs that are set-uid, or unreadable for others, would be in the way later.
-    tar.args(["--mode=u+rwX,go+rX", "-C"]).arg(root);
-    tar.args(without.iter().map(|pattern| format!("--exclude={pattern}")));
+    let mut tar = tar_into(root, without);
     if let Some(stdout) = contents.stdout.take() {
         tar.stdin(stdout);
     }
@@ -275,6 +271,18 @@ fn unpack_one(file: &Path, root: &Path, without: &[&str]) -> Result<()> {
     }
     Err(Error::new(format!("the package {} cannot be unpacked", file.display()))
         .help("see whether the disk is full; else remove that file and run the command again"))
+}
+
+/// tar, told to unpack its input into `root` without the paths that match a pattern of `without`.
+fn tar_into(root: &Path, without: &[&str]) -> Command {
+    let mut tar = Command::new("tar");
+    tar.args(["-x", "--keep-directory-symlink", "--no-same-owner", "--delay-directory-restore"]);
+    // Programs that are set-uid, or unreadable for others, would be in the way later.
+    tar.args(["--mode=u+rwX,go+rX", "-C"]).arg(root);
+    // A `*` stands for one name: else `rustc-*/src` would be `rustc-1/library/core/src` as well.
+    tar.arg("--no-wildcards-match-slash");
+    tar.args(without.iter().map(|pattern| format!("--exclude={pattern}")));
+    tar
 }
 
 #[cfg(test)]
@@ -290,5 +298,26 @@ mod tests {
         assert!(text.contains("Acquire::http::Proxy \"p\";"), "{text}");
         assert!(text.contains("Dir::State \"/c/state\";"), "{text}");
         assert!(!text.contains("IndexTargets") && !text.contains("Post-Invoke"), "{text}");
+    }
+
+    #[test]
+    fn a_star_in_what_is_left_out_stands_for_one_name() {
+        let folder = std::env::temp_dir().join(format!("xenios-unpack-{}", std::process::id()));
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        std::fs::create_dir_all(&to).unwrap();
+        for path in ["a-1/src", "a-1/library/core/src", "a-1/doc"] {
+            std::fs::create_dir_all(from.join(path)).unwrap();
+            std::fs::write(from.join(path).join("file"), "").unwrap();
+        }
+        let archive = folder.join("archive");
+        let mut pack = Command::new("tar");
+        pack.arg("-cf").arg(&archive).arg("-C").arg(&from).arg(".");
+        assert!(pack.status().unwrap().success());
+        let mut tar = tar_into(&to, &["./a-*/src", "./a-1/d*"]);
+        tar.stdin(std::fs::File::open(&archive).unwrap());
+        assert!(tar.status().unwrap().success());
+        assert!(to.join("a-1/library/core/src/file").is_file());
+        assert!(!to.join("a-1/src").exists() && !to.join("a-1/doc").exists());
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -261,6 +261,10 @@ fn boot(lab: &Lab, test: &Test, image: &dyn Fn(&str) -> Result<PathBuf>) -> Resu
     let domain = lab.create(&config)?;
     let (driven, ended) = std::thread::scope(|scope| {
         let driver = scope.spawn(|| test.drive.map_or(Ok(()), |drive| drive(lab, &domain)));
+        if test.expect == Expect::Driven {
+            let driven = driver.join().unwrap_or_else(|_| Err("the driver panicked".into()));
+            return (driven, lab.destroy(&domain).map(|()| None));
+        }
         let ended = lab.wait_end(&domain, test.limit);
         if !matches!(ended, Ok(Some(_))) {
             // The driver may wait for a guest that will never answer.
@@ -288,7 +292,8 @@ fn whole_console(lab: &Lab, domain: &Domain, ended: Option<Ended>) -> String {
             line.starts_with("verdict: ") || line.starts_with(EXIT_STATUS)
         });
     }
-    lab.console_text(&domain.name)
+    // A domain that was migrated has this name until it has arrived.
+    lab.console_text(&domain.name) + &lab.console_text(&format!("{}--incoming", domain.name))
 }
 
 #[cfg(test)]

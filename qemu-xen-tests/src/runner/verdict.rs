@@ -51,6 +51,11 @@ pub enum Expect {
     Success,
     /// Be an app that ends with this status: 0 with a poweroff, others with a crash.
     Exit(u8),
+    /// Be ended with this reason code, whatever it says.
+    Ends(u32),
+    /// Say `verdict: success`; the driver says how it ended, and the domain is destroyed after it.
+    /// For domains that `xl` does not watch any more: those that were suspended.
+    Driven,
     /// Crash, with these texts on its console or in Xen's log.
     Crash {
         /// The texts.
@@ -119,6 +124,17 @@ impl RunLog {
         match expect {
             Expect::Success => self.outcome_of_success(verdict),
             Expect::Exit(status) => self.outcome_of_exit(status),
+            Expect::Ends(code) => match (verdict, self.ended) {
+                (Some(Verdict::Failure(why)), _) => Outcome::Failure(why),
+                (_, Some(Ended::Shutdown(ended))) if ended == code => Outcome::Success,
+                (_, Some(ended)) => Outcome::Failure(format!("{ended}, not with code {code}")),
+                (_, None) => Outcome::Timeout("it did not end in time".into()),
+            },
+            Expect::Driven => match verdict {
+                Some(Verdict::Success) => Outcome::Success,
+                Some(Verdict::Failure(why)) => Outcome::Failure(why),
+                other => Outcome::Failure(format!("its verdict is {other:?}")),
+            },
             Expect::Crash { report } => self.outcome_of_crash(verdict, report),
         }
     }

@@ -28,6 +28,10 @@ const NAMES: [(u32, &str); 15] = [
 impl Errno {
     /// No memory, or no room under a limit.
     pub const NOMEM: Self = Self(12);
+    /// In use.
+    pub const BUSY: Self = Self(16);
+    /// Already there.
+    pub const EXIST: Self = Self(17);
     /// The argument makes no sense, or is beyond a limit.
     pub const INVAL: Self = Self(22);
     /// The table or the limit is full.

@@ -1,5 +1,5 @@
-//! Event channels: ports, virtual interrupts, the operations of `event_channel_op`, and the layout of
-//! the FIFO interface (Xen: event_channel.h).
+//! Event channels: ports, virtual interrupts, the operations of `event_channel_op`, and the layout
+//! of the FIFO interface (Xen: event_channel.h).
 
 use core::fmt;
 

@@ -1,4 +1,5 @@
-//! Grant tables: entries of both versions and the operations of `grant_table_op` (Xen: grant_table.h).
+//! Grant tables: entries of both versions and the operations of `grant_table_op` (Xen:
+//! grant_table.h).
 
 use crate::DomId;
 use core::fmt;
@@ -87,6 +88,21 @@ impl GrantStatus {
     pub const OKAY: Self = Self(0);
     /// Not looked at by Xen; what every element is set to before a batch.
     pub const UNTOUCHED: Self = Self(1);
+    /// Refused for no reason that has a number of its own, such as an entry that is for someone
+    /// else.
+    pub const GENERAL_ERROR: Self = Self(-1);
+    /// No such domain.
+    pub const BAD_DOMAIN: Self = Self(-2);
+    /// A reference beyond the end of the table.
+    pub const BAD_GRANT: Self = Self(-3);
+    /// Nothing is mapped under this handle.
+    pub const BAD_HANDLE: Self = Self(-4);
+    /// Not for this domain.
+    pub const PERMISSION_DENIED: Self = Self(-8);
+    /// There is no RAM at the frame, or (for one that a page is to be mapped at) there is.
+    pub const BAD_PAGE: Self = Self(-9);
+    /// A copy crosses the end of a page.
+    pub const BAD_COPY: Self = Self(-10);
     /// The peer's frame is not there right now; to be tried again.
     pub const EAGAIN: Self = Self(-12);
 
@@ -164,6 +180,25 @@ pub struct UnmapGrant {
     pub pad: u16,
 }
 
+impl MapGrant {
+    /// To be filled in; not looked at by Xen yet.
+    pub const UNUSED: Self = Self {
+        host_addr: 0,
+        flags: 0,
+        grant: GrantRef(0),
+        domid: 0,
+        status: GrantStatus::UNTOUCHED,
+        handle: 0,
+        dev_bus_addr: 0,
+    };
+}
+
+impl UnmapGrant {
+    /// To be filled in; not looked at by Xen yet.
+    pub const UNUSED: Self =
+        Self { host_addr: 0, dev_bus_addr: 0, handle: 0, status: GrantStatus::UNTOUCHED, pad: 0 };
+}
+
 /// One side of a copy: a grant of a peer's, or a frame of ours.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -199,6 +234,18 @@ pub struct GrantCopy {
     pub status: GrantStatus,
     /// Padding.
     pub pad: u16,
+}
+
+impl GrantCopy {
+    /// To be filled in; not looked at by Xen yet.
+    pub const UNUSED: Self = Self {
+        source: CopySide::own(0, 0),
+        dest: CopySide::own(0, 0),
+        len_bytes: 0,
+        flags: 0,
+        status: GrantStatus::UNTOUCHED,
+        pad: 0,
+    };
 }
 
 impl CopySide {

@@ -24,8 +24,8 @@ pub enum Param {
     ConsoleEvtchn = 18,
 }
 
-/// Value of [`Param::CallbackIrq`] that has Xen raise `vector` on vCPU 0 while events are pending (Xen:
-/// hvm/params.h, HVM_PARAM_CALLBACK_TYPE_VECTOR).
+/// Value of [`Param::CallbackIrq`] that has Xen raise `vector` on vCPU 0 while events are pending
+/// (Xen: hvm/params.h, HVM_PARAM_CALLBACK_TYPE_VECTOR).
 pub const fn callback_by_vector(vector: u8) -> u64 {
     2 << 56 | vector as u64
 }

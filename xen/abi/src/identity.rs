@@ -9,6 +9,11 @@ pub const LEAF_STEP: u32 = 0x100;
 /// Places where Xen's leaves may begin.
 pub const LEAF_PLACES: u32 = 256;
 
+/// Distance from Xen's first leaf to the one about this domain.
+pub const DOMAIN_LEAF: u32 = 4;
+/// Bit in eax of that leaf: ecx has the domain's number (Xen: XEN_HVM_CPUID_DOMID_PRESENT).
+pub const DOMAIN_LEAF_HAS_DOMID: u32 = 1 << 4;
+
 /// Xen's version: major and minor, as leaf +1 and `xen_version` give them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct XenVersion(pub u32);

@@ -26,6 +26,8 @@ pub mod shared_info;
 pub mod start_info;
 pub mod time;
 pub mod vcpu;
+pub mod xenbus;
+pub mod xs_wire;
 
 pub use domid::DomId;
 pub use errno::Errno;

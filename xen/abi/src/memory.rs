@@ -140,7 +140,8 @@ pub struct AddToPhysmap {
     pub gfn: u64,
 }
 
-/// Argument of `DECREASE_RESERVATION` and `POPULATE_PHYSMAP` (Xen: memory.h, xen_memory_reservation).
+/// Argument of `DECREASE_RESERVATION` and `POPULATE_PHYSMAP` (Xen: memory.h,
+/// xen_memory_reservation).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryReservation {

@@ -1,4 +1,5 @@
-//! Time as Xen tells it: a counter and how to turn it into nanoseconds (Xen: xen.h, vcpu_time_info).
+//! Time as Xen tells it: a counter and how to turn it into nanoseconds (Xen: xen.h,
+//! vcpu_time_info).
 
 use crate::bytes::{u32_at, u64_at};
 

@@ -2,7 +2,8 @@
 
 use crate::Hypervisor;
 use crate::console::Ring;
-use crate::page::{PageError, SharedPage, window_gfn};
+use crate::page::{PageError, SharedPage};
+use crate::window;
 use core::fmt;
 use xen_abi::Errno;
 use xen_abi::event::EvtchnPort;
@@ -32,7 +33,7 @@ pub fn shared_info(
     xen: &impl Hypervisor,
     memory_map: &[MemoryMapEntry],
 ) -> Result<SharedPage, AttachError> {
-    let gfn = window_gfn(memory_map);
+    let gfn = window::first_gfn(memory_map);
     xen.add_to_physmap(map_space::SHARED_INFO, 0, gfn).map_err(AttachError::Xen)?;
     SharedPage::outside_ram(gfn, memory_map).map_err(AttachError::Page)
 }
@@ -42,11 +43,30 @@ pub fn console(
     xen: &impl Hypervisor,
     memory_map: &[MemoryMapEntry],
 ) -> Result<Option<(Ring, EvtchnPort)>, AttachError> {
-    let gfn = xen.hvm_param(Param::ConsolePfn).map_err(AttachError::Xen)?;
-    let port = xen.hvm_param(Param::ConsoleEvtchn).map_err(AttachError::Xen)?;
+    let found = ring_page(xen, memory_map, Param::ConsolePfn, Param::ConsoleEvtchn)?;
+    Ok(found.map(|(page, port)| (Ring::new(page), port)))
+}
+
+/// The page of xenstore's ring and its port, or nothing if the toolstack gave this domain none.
+pub fn store(
+    xen: &impl Hypervisor,
+    memory_map: &[MemoryMapEntry],
+) -> Result<Option<(SharedPage, EvtchnPort)>, AttachError> {
+    ring_page(xen, memory_map, Param::StorePfn, Param::StoreEvtchn)
+}
+
+/// A page and a port that two parameters name.
+fn ring_page(
+    xen: &impl Hypervisor,
+    memory_map: &[MemoryMapEntry],
+    pfn: Param,
+    port: Param,
+) -> Result<Option<(SharedPage, EvtchnPort)>, AttachError> {
+    let gfn = xen.hvm_param(pfn).map_err(AttachError::Xen)?;
+    let port = xen.hvm_param(port).map_err(AttachError::Xen)?;
     if gfn == 0 || port == 0 {
         return Ok(None);
     }
     let page = SharedPage::outside_ram(gfn, memory_map).map_err(AttachError::Page)?;
-    Ok(Some((Ring::new(page), EvtchnPort(port as u32))))
+    Ok(Some((page, EvtchnPort(port as u32))))
 }

@@ -1,8 +1,9 @@
 //! Time from the shared info page, without a hypercall.
 //!
 //! Xen writes a snapshot (counter, system time, rate) for the vCPU and bumps its version before and
-//! after: odd means that it is writing. A reader copies, and keeps the copy if the version was even and
-//! the same before and after (Xen: xen.h, vcpu_time_info). The wall clock has a version of its own.
+//! after: odd means that it is writing. A reader copies, and keeps the copy if the version was even
+//! and the same before and after (Xen: xen.h, vcpu_time_info). The wall clock has a version of its
+//! own.
 //!
 //! ```text
 //!   counter ──snapshot──▶ system time (Xen's, jumps when the domain is resumed elsewhere)
@@ -32,7 +33,8 @@ enum Source {
 
 /// The domain's clock.
 ///
-/// The counter is the caller's to read (`arch::tsc::read` in a kernel), so that all here can be tested.
+/// The counter is the caller's to read (`arch::tsc::read` in a kernel), so that all here can be
+/// tested.
 pub struct Clock {
     source: Source,
     /// Added to system time to make monotonic time; wraps.
@@ -62,7 +64,8 @@ impl Clock {
         clock
     }
 
-    /// Nanoseconds since the domain's first instruction. Never goes back, whatever the hypervisor says.
+    /// Nanoseconds since the domain's first instruction. Never goes back, whatever the hypervisor
+    /// says.
     pub fn now_ns(&self, now_tsc: fn() -> u64) -> u64 {
         let latest_ns = self.latest_ns.load(Ordering::Relaxed);
         let Some(system_ns) = self.system_ns(now_tsc) else { return latest_ns };

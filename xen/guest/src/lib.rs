@@ -1,9 +1,9 @@
-//! The mechanisms a guest has on Xen: hypercalls, shared pages, event channels, console, clock.
+//! The mechanisms a guest has on Xen: hypercalls, shared pages, events, grants, console, clock.
 //!
 //! ```text
-//!   console   evtchn   clock        what a peer says is an allegation: copied once, checked, then used
-//!      └────────┼────────┘
-//!             page                  memory that a peer writes while we read
+//!   console  evtchn  gnttab  clock  what a peer says is alleged: copied once, checked, then used
+//!      └────────┼───────┴──────┘
+//!          page, window             memory that a peer writes while we read; where Xen's pages go
 //!          hypercall                trait Hypervisor: Native in a guest, a fake in tests
 //! ```
 #![no_std]
@@ -13,15 +13,19 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-#[cfg(xenios_kernel)]
 pub mod attach;
 pub mod clock;
 pub mod console;
 pub mod evtchn;
+pub mod gnttab;
 pub mod hypercall;
 #[allow(unsafe_code, reason = "memory that a peer writes cannot be a Rust slice")]
 pub mod page;
 pub mod ring;
+#[cfg(not(xenios_kernel))]
+pub mod testing;
+pub mod window;
+pub mod xenstore;
 
 pub use hypercall::Hypervisor;
 #[cfg(xenios_kernel)]

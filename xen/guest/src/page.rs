@@ -10,11 +10,17 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use xen_abi::memory::{MemoryKind, MemoryMapEntry};
 
+#[cfg(not(xenios_kernel))]
+mod host;
+
 /// Why a page of Xen's could not be mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PageError {
     /// The toolstack named a guest frame that is RAM.
     IsRam(u64),
+    /// No page was ever put at this guest frame (on the host alone: in a guest it would be a hole).
+    #[cfg(not(xenios_kernel))]
+    Empty(u64),
     /// The page tables could not be changed.
     Mapping(arch::paging::MapError),
 }
@@ -23,6 +29,8 @@ impl core::fmt::Display for PageError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::IsRam(gfn) => write!(f, "guest frame {gfn:#x} is RAM, not a page of Xen's"),
+            #[cfg(not(xenios_kernel))]
+            Self::Empty(gfn) => write!(f, "there is no page at guest frame {gfn:#x}"),
             Self::Mapping(error) => error.fmt(f),
         }
     }
@@ -36,15 +44,6 @@ pub fn is_ram(gfn: u64, memory_map: &[MemoryMapEntry]) -> bool {
         let entry_end = entry.addr.saturating_add(entry.len_bytes);
         entry.kind == MemoryKind::Ram && entry.addr < end && start < entry_end
     })
-}
-
-/// The first guest frame of the window above everything in the memory map, and above 4 GiB: what we ask
-/// Xen to put into our address space (shared info, grant table) goes there.
-pub fn window_gfn(memory_map: &[MemoryMapEntry]) -> u64 {
-    let ends = memory_map.iter().map(|entry| entry.addr.saturating_add(entry.len_bytes));
-    let end = ends.max().unwrap_or(0).max(4 << 30);
-    // On a 2 MiB boundary, so that no large mapping of RAM is broken up for it.
-    end.next_multiple_of(2 << 20) / PAGE_BYTES as u64
 }
 
 /// Bytes of a page.
@@ -62,12 +61,15 @@ enum Backing {
     /// A page of Xen's: stays where it is.
     #[cfg(xenios_kernel)]
     Xen,
+    /// A page that a peer has lent us: leaves our address space.
+    #[cfg(xenios_kernel)]
+    Slot(arch::addr::PhysRange),
     /// A frame of our RAM: becomes free.
     #[cfg(xenios_kernel)]
     Frame(arch::addr::PhysRange),
-    /// Memory of the host's, for tests: free once no view of it is left.
+    /// Memory of the host's, for tests.
     #[cfg(not(xenios_kernel))]
-    Host(host::Page),
+    Host(host::View),
 }
 
 // SAFETY: every access is by volatile copy or by atomic; the page belongs to no thread.
@@ -76,24 +78,24 @@ unsafe impl Send for SharedPage {}
 unsafe impl Sync for SharedPage {}
 
 impl SharedPage {
-    /// The page of Xen's at guest frame `gfn`, which no entry of `memory_map` calls RAM; mapped now.
+    /// The page of Xen's at guest frame `gfn`, which no entry of `memory_map` calls RAM; mapped
+    /// now, and for good.
     #[cfg(xenios_kernel)]
     pub fn outside_ram(gfn: u64, memory_map: &[MemoryMapEntry]) -> Result<Self, PageError> {
-        use arch::addr::PhysRange;
-        let start = gfn.saturating_mul(PAGE_BYTES as u64);
-        if is_ram(gfn, memory_map) {
-            return Err(PageError::IsRam(gfn));
-        }
-        let range = PhysRange::from_len(start, PAGE_BYTES as u64).unwrap_or_default();
-        // SAFETY: all that Rust uses is RAM by the memory map, and this frame is not.
-        unsafe { arch::paging::kernel::map_data(range) }.map_err(PageError::Mapping)?;
-        let base = core::ptr::with_exposed_provenance_mut(start as usize);
-        let base = NonNull::new(base).ok_or(PageError::IsRam(gfn))?;
+        let (base, _) = map_outside_ram(gfn, memory_map)?;
         Ok(Self { base, gfn, backing: Backing::Xen })
     }
 
-    /// A zeroed page of our own RAM, to be shown to a peer; nothing if memory is out. It becomes free
-    /// when it is dropped: no peer may have access any more then.
+    /// The page of a peer's that was just mapped at guest frame `gfn`, which no entry of
+    /// `memory_map` calls RAM; mapped until this is dropped.
+    #[cfg(xenios_kernel)]
+    pub(crate) fn in_slot(gfn: u64, memory_map: &[MemoryMapEntry]) -> Result<Self, PageError> {
+        let (base, range) = map_outside_ram(gfn, memory_map)?;
+        Ok(Self { base, gfn, backing: Backing::Slot(range) })
+    }
+
+    /// A zeroed page of our own RAM, to be shown to a peer; nothing if memory is out. It becomes
+    /// free when it is dropped: no peer may have access any more then.
     #[cfg(xenios_kernel)]
     pub fn allocate() -> Option<Self> {
         let frame = arch::frames::allocate(1, 1)?;
@@ -102,27 +104,6 @@ impl SharedPage {
         let page = Self { base, gfn, backing: Backing::Frame(frame) };
         page.clear();
         Some(page)
-    }
-
-    /// A zeroed page of the host's memory that plays one of ours.
-    #[cfg(not(xenios_kernel))]
-    pub fn allocate() -> Option<Self> {
-        let (page, base, gfn) = host::allocate()?;
-        Some(Self { base, gfn, backing: Backing::Host(page) })
-    }
-
-    /// The page at `gfn` as its other side sees it; nothing if there is no such page (any more).
-    #[cfg(not(xenios_kernel))]
-    pub fn peer_at(gfn: u64) -> Option<Self> {
-        let (page, base) = host::find(gfn)?;
-        Some(Self { base, gfn, backing: Backing::Host(page) })
-    }
-
-    /// The same page seen by the other side.
-    #[cfg(not(xenios_kernel))]
-    pub fn peer(&self) -> Self {
-        let Backing::Host(page) = &self.backing;
-        Self { base: self.base, gfn: self.gfn, backing: Backing::Host(page.clone()) }
     }
 
     /// The guest frame that it lies in.
@@ -137,11 +118,16 @@ impl SharedPage {
         core::sync::atomic::compiler_fence(Ordering::SeqCst);
     }
 
+    /// Whether the page is all zeroes. A peer that has access may change that at any time.
+    pub fn is_zero(&self) -> bool {
+        (0..PAGE_BYTES).step_by(8).all(|at| self.u64_at(at).load(Ordering::Relaxed) == 0)
+    }
+
     /// Copies bytes from `offset` on into `to`.
     pub fn read(&self, offset: usize, to: &mut [u8]) {
         let from = self.at(offset, to.len());
-        // SAFETY: `at` checked the bounds; `to` is ours alone, so the two do not overlap. The peer may
-        // write meanwhile: the bytes that arrive may be any, and bytes may be any.
+        // SAFETY: `at` checked the bounds; `to` is ours alone, so the two do not overlap. The peer
+        // may write meanwhile: the bytes that arrive may be any, and bytes may be any.
         unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), to.len()) };
         core::sync::atomic::compiler_fence(Ordering::SeqCst);
     }
@@ -189,53 +175,39 @@ impl SharedPage {
     }
 }
 
+/// Maps the frame `gfn`, which is not RAM, for reading and writing: where it is, and its range.
+#[cfg(xenios_kernel)]
+fn map_outside_ram(
+    gfn: u64,
+    memory_map: &[MemoryMapEntry],
+) -> Result<(NonNull<u8>, arch::addr::PhysRange), PageError> {
+    let start = gfn.saturating_mul(PAGE_BYTES as u64);
+    if is_ram(gfn, memory_map) {
+        return Err(PageError::IsRam(gfn));
+    }
+    let range = arch::addr::PhysRange::from_len(start, PAGE_BYTES as u64).unwrap_or_default();
+    // SAFETY: all that Rust uses is RAM by the memory map, and this frame is not.
+    unsafe { arch::paging::kernel::map_data(range) }.map_err(PageError::Mapping)?;
+    let base = core::ptr::with_exposed_provenance_mut(start as usize);
+    Ok((NonNull::new(base).ok_or(PageError::IsRam(gfn))?, range))
+}
+
 #[cfg(xenios_kernel)]
 impl Drop for SharedPage {
     fn drop(&mut self) {
-        if let Backing::Frame(frame) = self.backing {
-            // SAFETY: allocated by `allocate`, mapped like all RAM, and this was its only owner. An error
-            // is impossible: the frame is not free.
-            let _ = unsafe { arch::frames::free(frame) };
+        match self.backing {
+            Backing::Xen => {}
+            Backing::Slot(range) => {
+                // SAFETY: this was the slot's only page, and no reference to it is left. An error
+                // is impossible: no table has to be made to unmap a small page.
+                let _ = unsafe { arch::paging::kernel::unmap(range, arch::paging::Hole::Unmapped) };
+            }
+            Backing::Frame(frame) => {
+                // SAFETY: allocated by `allocate`, mapped like all RAM, and this was its only
+                // owner. An error is impossible: the frame is not free.
+                let _ = unsafe { arch::frames::free(frame) };
+            }
         }
-    }
-}
-
-/// Pages on the host: numbered, and found by their number as a backend finds a granted frame.
-#[cfg(not(xenios_kernel))]
-mod host {
-    use super::PAGE_BYTES;
-    use alloc::collections::BTreeMap;
-    use alloc::sync::{Arc, Weak};
-    use core::ptr::NonNull;
-    use spin::Mutex;
-
-    /// Memory with the alignment of a page.
-    #[repr(C, align(4096))]
-    pub(super) struct Memory(core::cell::UnsafeCell<[u8; PAGE_BYTES]>);
-
-    // SAFETY: reached by the volatile copies and atomics of `SharedPage` alone.
-    unsafe impl Sync for Memory {}
-
-    pub(super) type Page = Arc<Memory>;
-
-    /// All pages that exist, by guest frame number.
-    static PAGES: Mutex<(u64, BTreeMap<u64, Weak<Memory>>)> = Mutex::new((0, BTreeMap::new()));
-
-    pub(super) fn allocate() -> Option<(Page, NonNull<u8>, u64)> {
-        let page = Arc::new(Memory(core::cell::UnsafeCell::new([0; PAGE_BYTES])));
-        let base = NonNull::new(page.0.get().cast())?;
-        let mut pages = PAGES.lock();
-        pages.0 += 1;
-        let gfn = 0x1000 + pages.0;
-        pages.1.retain(|_, page| page.strong_count() > 0);
-        pages.1.insert(gfn, Arc::downgrade(&page));
-        Some((page, base, gfn))
-    }
-
-    pub(super) fn find(gfn: u64) -> Option<(Page, NonNull<u8>)> {
-        let page = PAGES.lock().1.get(&gfn)?.upgrade()?;
-        let base = NonNull::new(page.0.get().cast())?;
-        Some((page, base))
     }
 }
 
@@ -250,9 +222,6 @@ mod tests {
         assert!(is_ram(0, &map) && is_ram(0x1ff, &map) && is_ram(0x200, &map));
         assert!(!is_ram(0x201, &map) && !is_ram(0xfefff, &map));
         assert!(is_ram(u64::MAX, &map));
-        assert_eq!(window_gfn(&map), (5 << 30) / 4096);
-        assert!(!is_ram(window_gfn(&map), &map));
-        assert_eq!(window_gfn(&[]), (4 << 30) / 4096);
     }
 
     #[test]

@@ -104,8 +104,8 @@ impl<M: FrameMemory> FrameAllocator<M> {
         })
     }
 
-    /// Takes `frames` neighbouring frames, the first on a multiple of `align_frames` (a power of two).
-    /// Their contents are whatever they were.
+    /// Takes `frames` neighbouring frames, the first on a multiple of `align_frames` (a power of
+    /// two). Their contents are whatever they were.
     pub fn allocate(&mut self, frames: u64, align_frames: u64) -> Option<PhysRange> {
         if frames == 0 || !align_frames.is_power_of_two() {
             return None;
@@ -118,8 +118,8 @@ impl<M: FrameMemory> FrameAllocator<M> {
         Some(taken)
     }
 
-    /// Takes up to `frames` neighbouring frames from the upper end of the highest extent, never across a
-    /// boundary of 2 MiB.
+    /// Takes up to `frames` neighbouring frames from the upper end of the highest extent, never
+    /// across a boundary of 2 MiB.
     pub fn take_highest(&mut self, frames: u64) -> Option<PhysRange> {
         let (mut previous, mut at) = (0, self.first);
         loop {

@@ -10,8 +10,8 @@ struct Identity;
 impl FrameMemory for Identity {
     fn extent(&self, addr: u64) -> Extent {
         let at = core::ptr::with_exposed_provenance::<Extent>(addr as usize);
-        // SAFETY: `addr` begins a free extent, which `add` and `free` were told is RAM that is mapped
-        // and used by no one; it was written by `set_extent`.
+        // SAFETY: `addr` begins a free extent, which `add` and `free` were told is RAM that is
+        // mapped and used by no one; it was written by `set_extent`.
         unsafe { at.read() }
     }
 
@@ -39,8 +39,8 @@ pub fn allocate(frames: u64, align_frames: u64) -> Option<PhysRange> {
     POOL.lock().allocate(frames, align_frames)
 }
 
-/// Takes up to `frames` neighbouring frames from the upper end of the highest free extent; never across a
-/// boundary of 2 MiB, so that large pages are taken whole.
+/// Takes up to `frames` neighbouring frames from the upper end of the highest free extent; never
+/// across a boundary of 2 MiB, so that large pages are taken whole.
 pub fn take_highest(frames: u64) -> Option<PhysRange> {
     POOL.lock().take_highest(frames)
 }
@@ -48,8 +48,8 @@ pub fn take_highest(frames: u64) -> Option<PhysRange> {
 /// Gives frames back.
 ///
 /// # Safety
-/// `range` came from [`allocate`], whole or in part, is mapped for reading and writing, and no one uses
-/// it any more.
+/// `range` came from [`allocate`], whole or in part, is mapped for reading and writing, and no one
+/// uses it any more.
 pub unsafe fn free(range: PhysRange) -> Result<(), FrameError> {
     POOL.lock().free(range)
 }

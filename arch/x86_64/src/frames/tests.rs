@@ -134,7 +134,8 @@ proptest! {
                 taken.push(range);
             } else if what < 2 {
                 let fits = |start: u64| (start..start + frames).all(|page| free.contains(&page));
-                prop_assert!(!(1..200).step_by(1).any(|page| page % (1 << align) == 0 && fits(page)));
+                let aligned = |page: u64| page.is_multiple_of(1 << align);
+                prop_assert!(!(1..200).any(|page| aligned(page) && fits(page)));
             }
             let listed: BTreeSet<u64> =
                 extents(&allocator).into_iter().flat_map(|(first, end)| first..end).collect();

@@ -22,7 +22,8 @@ impl TableMemory for IdentityTables {
     }
 
     fn table(&self, at: PhysAddr) -> &PageTable {
-        // SAFETY: `at` came from `allocate`: a frame of RAM that is mapped one to one and ours alone.
+        // SAFETY: `at` came from `allocate`: a frame of RAM that is mapped one to one and ours
+        // alone.
         unsafe { &*core::ptr::with_exposed_provenance(at.as_u64() as usize) }
     }
 

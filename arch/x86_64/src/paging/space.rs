@@ -98,7 +98,8 @@ impl<M: TableMemory> AddressSpace<M> {
         self.fill(self.root, ROOT_LEVEL, 0, range, leaf)
     }
 
-    /// Applies `leaf` to the part of `range` that the table at `table` covers (it starts at `base`).
+    /// Applies `leaf` to the part of `range` that the table at `table` covers (it starts at
+    /// `base`).
     fn fill(
         &mut self,
         table: PhysAddr,
@@ -128,8 +129,8 @@ impl<M: TableMemory> AddressSpace<M> {
         Ok(())
     }
 
-    /// The table below an entry; made, with the entry's present meaning spread over it, if the entry
-    /// is a leaf.
+    /// The table below an entry; made, with the entry's present meaning spread over it, if the
+    /// entry is a leaf.
     fn child(&mut self, table: PhysAddr, index: usize, level: u8) -> Result<PhysAddr, MapError> {
         let entry = &self.memory.table(table)[index];
         let (flags, addr) = (entry.flags(), entry.addr());

@@ -1,4 +1,5 @@
-//! Why a trap happened, in words: pure, from the vector, the error code and what the page tables say.
+//! Why a trap happened, in words: pure, from the vector, the error code and what the page tables
+//! say.
 
 use crate::layout::{Region, regions};
 use crate::paging::{Access, Hole};

@@ -20,9 +20,9 @@ pub fn set_reporter(reporter: Reporter) {
     REPORTER.store(reporter as *mut (), Ordering::Relaxed);
 }
 
-// One stub of 16 bytes for each of the 32 exceptions. The CPU pushes an error code for some; for the
-// others the stub pushes zero, so that all frames have one shape. Bits of the mask: vectors 8, 10 to
-// 14, 17, 21, 29 and 30 (Intel SDM volume 3, table 6-1; AMD APM volume 2, 8.2).
+// One stub of 16 bytes for each of the 32 exceptions. The CPU pushes an error code for some; for
+// the others the stub pushes zero, so that all frames have one shape. Bits of the mask: vectors 8,
+// 10 to 14, 17, 21, 29 and 30 (Intel SDM volume 3, table 6-1; AMD APM volume 2, 8.2).
 global_asm!(
     ".pushsection .text.trap, \"ax\", @progbits",
     ".balign 16",

@@ -29,13 +29,13 @@ pub use entry::{Reporter, set_reporter, stub};
 #[cfg(xenios_kernel)]
 pub use upcall::acknowledge_at;
 #[cfg(xenios_kernel)]
-pub(crate) use upcall::upcall_stub;
+pub(crate) use upcall::{upcall_stub, wait_for_upcall};
 
 /// The software interrupt that `__stack_chk_fail` raises.
 pub const STACK_SMASH_VECTOR: u8 = 0x29;
 
-/// The interrupt by which the hypervisor says that events are pending. It can come only while the CPU
-/// sleeps: see [`crate::idle`].
+/// The interrupt by which the hypervisor says that events are pending. It can come only while the
+/// CPU sleeps: see [`crate::idle`].
 pub const UPCALL_VECTOR: u8 = 0x20;
 
 /// One exception, ready to be reported.

@@ -1,4 +1,5 @@
-//! Prints 1 MB as fast as it can. Lines may be lost only where the console says so: the runner counts.
+//! Prints 1 MB as fast as it can. Lines may be lost only where the console says so: the runner
+//! counts.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

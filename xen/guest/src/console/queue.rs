@@ -7,9 +7,9 @@ use core::fmt::Write;
 
 /// A queue of text with room for a fixed number of bytes.
 ///
-/// A line that does not fit pushes out the oldest ones; where they were, a note with their number is
-/// put into the output; a line that was cut in two shows its beginning before the note. A newline
-/// becomes carriage return and newline on the way out, as a terminal wants it.
+/// A line that does not fit pushes out the oldest ones; where they were, a note with their number
+/// is put into the output; a line that was cut in two shows its beginning before the note. A
+/// newline becomes carriage return and newline on the way out, as a terminal wants it.
 pub struct Queue {
     bytes: Box<[u8]>,
     /// Index of the first byte; below the capacity.
@@ -38,6 +38,11 @@ impl Queue {
         self.capacity() - self.len
     }
 
+    /// Bytes that wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.len
+    }
+
     /// Whether nothing waits to be written.
     pub fn is_empty(&self) -> bool {
         self.len == 0 && self.lost == 0
@@ -48,8 +53,8 @@ impl Queue {
         self.lost_total
     }
 
-    /// Appends text. Drops the oldest lines if it does not fit; of text longer than the whole queue the
-    /// beginning is dropped.
+    /// Appends text. Drops the oldest lines if it does not fit; of text longer than the whole queue
+    /// the beginning is dropped.
     pub fn push(&mut self, text: &[u8]) {
         let capacity = self.capacity();
         let kept = &text[text.len().saturating_sub(capacity)..];
@@ -67,8 +72,8 @@ impl Queue {
         self.len += kept.len();
     }
 
-    /// Moves as much as fits into the ring; whether anything was moved, so that the backend is to be
-    /// notified.
+    /// Moves as much as fits into the ring; whether anything was moved, so that the backend is to
+    /// be notified.
     pub fn flush(&mut self, ring: &mut Ring) -> bool {
         let mut moved = self.flush_note(ring);
         if self.lost > 0 {
@@ -99,8 +104,8 @@ impl Queue {
         self.lost = 0;
     }
 
-    /// Copies bytes into `piece` with newlines made into two, at most `room`; how many were taken from
-    /// the queue and how many are in the piece.
+    /// Copies bytes into `piece` with newlines made into two, at most `room`; how many were taken
+    /// from the queue and how many are in the piece.
     fn fill(&self, piece: &mut [u8], room: usize) -> (usize, usize) {
         let limit = room.min(piece.len());
         let (mut taken, mut filled) = (0, 0);

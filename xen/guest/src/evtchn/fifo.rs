@@ -1,12 +1,14 @@
-//! The FIFO interface: a word for each event in pages of ours, linked into a queue for each priority.
+//! The FIFO interface: a word for each event in pages of ours, linked into a queue for each
+//! priority.
 //!
 //! ```text
 //!   control block            event array (one word a port)
 //!   ready: bit a queue       ┌──────────────────────────────┐
-//!   head[priority] ────────▶ │ P M L B          link ───────┼─▶ next word of the queue; 0: the last
+//!   head[priority] ────────▶ │ P M L B          link ───────┼─▶ next of the queue; 0: the last
 //!                            └──────────────────────────────┘
-//!   Xen links a pending event to the tail, or makes it the head of an empty queue; we unlink from the
-//!   head. A word we unlinked with link 0 ends the queue: its next head is in the control block.
+//!   Xen links a pending event to the tail, or makes it the head of an empty queue; we unlink from
+//!   the head. A word we unlinked with link 0 ends the queue: its next head is in the control
+//!   block.
 //! ```
 //!
 //! Source: Xen: event_channel.h, "FIFO-based event channel ABI"; the design document "Event Channel

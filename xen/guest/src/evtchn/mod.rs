@@ -6,18 +6,18 @@
 //!                                          │        │  pending in Xen │
 //!                                          │        ▼                 │
 //!                                  drop ───┤     dispatch: Xen's bit is cleared FIRST,
-//!                                          │               then the port is marked, then its waiter woken
+//!                                          │     then the port is marked, then its waiter woken
 //!                                          ▼        │
 //!                                        closed     ▼
 //!                                          ▲     marked ── wait() takes the mark ──▶ idle
 //!                     resume: a new domain ┘
 //! ```
 //!
-//! Nothing runs in interrupt context: the run loop calls [`Events::dispatch`] between tasks. As the bit
-//! is cleared before the waiter looks at its ring, an event that comes meanwhile sets it again and is
-//! seen by the next pass. There are two interfaces to the bits ([`two_level`], [`fifo`]); FIFO is taken
-//! where Xen has it: it scales with events that happened, not with ports that exist, and knows
-//! priorities.
+//! Nothing runs in interrupt context: the run loop calls [`Events::dispatch`] between tasks. As the
+//! bit is cleared before the waiter looks at its ring, an event that comes meanwhile sets it again
+//! and is seen by the next pass. There are two interfaces to the bits ([`two_level`], [`fifo`]);
+//! FIFO is taken where Xen has it: it scales with events that happened, not with ports that exist,
+//! and knows priorities.
 
 mod fifo;
 mod two_level;
@@ -104,8 +104,8 @@ impl<X> Clone for Events<X> {
 }
 
 impl<X: Hypervisor> Events<X> {
-    /// Takes over the event channels of a domain in which no port of ours is open yet: masks everything
-    /// and chooses the interface.
+    /// Takes over the event channels of a domain in which no port of ours is open yet: masks
+    /// everything and chooses the interface.
     pub fn new(xen: X, shared_info: Arc<SharedPage>, interface: Interface) -> Self {
         let bits = Bits::start(&xen, &shared_info, interface);
         let state = Mutex::new(State { bits, slots: Vec::new(), open: 0 });
@@ -135,8 +135,8 @@ impl<X: Hypervisor> Events<X> {
         self.adopt(port, priority)
     }
 
-    /// Takes over a port that is bound already: those of console and xenstore are when a domain starts.
-    /// The channel closes the port when it is dropped.
+    /// Takes over a port that is bound already: those of console and xenstore are when a domain
+    /// starts. The channel closes the port when it is dropped.
     pub fn adopt(&self, port: EvtchnPort, priority: Priority) -> Result<Channel<X>, Errno> {
         let mut state = self.0.state.lock();
         if let Err(errno) = state.open_slot(&self.0.xen, port, priority) {
@@ -152,8 +152,9 @@ impl<X: Hypervisor> Events<X> {
         Ok(Channel { events: self.clone(), port, generation })
     }
 
-    /// Wakes whoever waits for an event that has happened: one pass over what is pending now. An event
-    /// that comes during the pass is left to the next one, so that a peer cannot keep us here.
+    /// Wakes whoever waits for an event that has happened: one pass over what is pending now. An
+    /// event that comes during the pass is left to the next one, so that a peer cannot keep us
+    /// here.
     pub fn dispatch(&self) {
         let Inner { shared_info, state, .. } = &*self.0;
         let mut state_now = state.lock();
@@ -183,8 +184,8 @@ impl<X: Hypervisor> Events<X> {
         Counters { open: state.open, fifo: matches!(state.bits, Bits::Fifo(_)) }
     }
 
-    /// In a new domain no port is open and no interface chosen: closes all channels, wakes their waiters
-    /// and starts again.
+    /// In a new domain no port is open and no interface chosen: closes all channels, wakes their
+    /// waiters and starts again.
     pub fn resume(&self) {
         let Inner { xen, shared_info, generation, state } = &*self.0;
         let mut state = state.lock();

@@ -57,8 +57,8 @@ pub trait Hypervisor: Clone + Send + Sync + 'static {
     /// Puts a page of Xen's (`space`, `index`) at a guest frame. The frame must not hold RAM: that
     /// page would be lost for good.
     fn add_to_physmap(&self, space: u32, index: u64, gfn: u64) -> Result<(), Errno>;
-    /// Gives the RAM at `extents` back to Xen; how many were taken, counted from the first. The frames
-    /// must not be used any more.
+    /// Gives the RAM at `extents` back to Xen; how many were taken, counted from the first. The
+    /// frames must not be used any more.
     fn decrease_reservation(&self, extents: Extents<'_>) -> Result<usize, Errno>;
     /// Has Xen put zeroed RAM at `extents`, which hold none; how many were filled, counted from the
     /// first.
@@ -80,7 +80,8 @@ pub trait Hypervisor: Clone + Send + Sync + 'static {
     fn close(&self, port: EvtchnPort) -> Result<(), Errno>;
     /// Unmasks a port; an event that came while it was masked is raised again.
     fn unmask(&self, port: EvtchnPort) -> Result<(), Errno>;
-    /// Switches vCPU 0 to the FIFO interface with its control block at the beginning of the page `gfn`.
+    /// Switches vCPU 0 to the FIFO interface with its control block at the beginning of the page
+    /// `gfn`.
     fn init_control(&self, gfn: u64) -> Result<(), Errno>;
     /// Adds the page `gfn` to the FIFO event array.
     fn expand_array(&self, gfn: u64) -> Result<(), Errno>;
@@ -97,8 +98,8 @@ pub trait Hypervisor: Clone + Send + Sync + 'static {
     fn grant_map(&self, batch: &mut [MapGrant]) -> Result<(), Errno>;
     /// Unmaps them; each element has its own status.
     fn grant_unmap(&self, batch: &mut [UnmapGrant]) -> Result<(), Errno>;
-    /// Copies; each element has its own status. Own frames that are written to hold no Rust object in
-    /// use.
+    /// Copies; each element has its own status. Own frames that are written to hold no Rust object
+    /// in use.
     fn grant_copy(&self, batch: &mut [GrantCopy]) -> Result<(), Errno>;
 
     /// Sleeps until one of `ports` is pending or system time `deadline_ns` has come. At most

@@ -38,8 +38,8 @@ unsafe fn raw(number: Number, args: [u64; 5]) -> Result<u64, Errno> {
     Errno::from_result(unsafe { arch::vmcall::call5(number as u64, args) })
 }
 
-/// An event channel operation. None of them touches memory other than its argument, but for those that
-/// name a frame, whose memory was set aside for that.
+/// An event channel operation. None of them touches memory other than its argument, but for those
+/// that name a frame, whose memory was set aside for that.
 fn event_op<T>(command: u64, argument: &mut T) -> Result<(), Errno> {
     // SAFETY: reads and writes `argument`, which each caller in this file pairs with its command.
     unsafe { call(Number::EventChannelOp, command, argument).map(|_| ()) }
@@ -64,8 +64,9 @@ fn reservation(command: u64, extents: Extents<'_>) -> Result<usize, Errno> {
         domid: DomId::SELF.0,
         pad: [0; 3],
     };
-    // SAFETY: reads the list: a domain whose frames Xen translates gets no numbers written back (Xen:
-    // memory.h, xen_memory_reservation). That the frames are not in use is the contract of the trait.
+    // SAFETY: reads the list: a domain whose frames Xen translates gets no numbers written back
+    // (Xen: memory.h, xen_memory_reservation). That the frames are not in use is the contract of
+    // the trait.
     unsafe { call(Number::MemoryOp, command, &mut argument).map(|done| done as usize) }
 }
 
@@ -209,7 +210,8 @@ impl Hypervisor for Native {
     }
 
     fn poll(&self, ports: &[EvtchnPort], deadline_ns: Option<u64>) -> Result<(), Errno> {
-        // A port is a u32 and nothing else, so the list is one that Xen understands; it only reads it.
+        // A port is a u32 and nothing else, so the list is one that Xen understands; it only reads
+        // it.
         let mut argument = SchedPoll {
             ports: ports.as_ptr().cast_mut().cast(),
             nr_ports: ports.len() as u32,

@@ -53,8 +53,8 @@ impl Front {
         self.req_prod_pvt.since(self.rsp_cons)
     }
 
-    /// Writes a request into the next slot; its index. Nothing if the ring is full. The backend sees it
-    /// after [`Self::publish`].
+    /// Writes a request into the next slot; its index. Nothing if the ring is full. The backend
+    /// sees it after [`Self::publish`].
     pub fn push(&mut self, request: &[u8]) -> Option<RingIdx> {
         debug_assert!(request.len() <= self.pages.slot_bytes());
         if self.room() == 0 {
@@ -106,8 +106,8 @@ impl Front {
         Ok(true)
     }
 
-    /// Asks for an event once `after` more responses are there (at least 1), then looks again whether
-    /// they are there already: if so, no event may come, and the caller goes on popping
+    /// Asks for an event once `after` more responses are there (at least 1), then looks again
+    /// whether they are there already: if so, no event may come, and the caller goes on popping
     /// (Xen: io/ring.h, RING_FINAL_CHECK_FOR_RESPONSES).
     ///
     /// # Errors

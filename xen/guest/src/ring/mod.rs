@@ -6,10 +6,11 @@
 //!            written           may be read        answered            slot is free again
 //! ```
 //!
-//! A ring moves bytes and touches no hypervisor: whoever calls [`Front::publish`] sends the event that it
-//! asks for. What the other end says is checked: no index leads outside, a slot is copied out once before
-//! it is interpreted, and more responses than requests is [`RingError`], after which the ring is not to
-//! be used any more. What we wrote ourselves is never read back from the ring.
+//! A ring moves bytes and touches no hypervisor: whoever calls [`Front::publish`] sends the event
+//! that it asks for. What the other end says is checked: no index leads outside, a slot is copied
+//! out once before it is interpreted, and more responses than requests is [`RingError`], after
+//! which the ring is not to be used any more. What we wrote ourselves is never read back from the
+//! ring.
 //!
 //! Sources: Xen: io/ring.h. Field names are Xen's.
 
@@ -41,8 +42,8 @@ impl RingIdx {
     }
 }
 
-/// Whether the other end asked for an event somewhere in `old..new`, given what it wrote into its event
-/// index (Xen: io/ring.h, RING_PUSH_REQUESTS_AND_CHECK_NOTIFY).
+/// Whether the other end asked for an event somewhere in `old..new`, given what it wrote into its
+/// event index (Xen: io/ring.h, RING_PUSH_REQUESTS_AND_CHECK_NOTIFY).
 const fn event_is_due(new: RingIdx, old: RingIdx, event: RingIdx) -> bool {
     new.since(event) < new.since(old)
 }

@@ -52,8 +52,8 @@ impl RingPages {
         RingIdx(self.word(offset).load(Ordering::Acquire))
     }
 
-    /// Writes an index after all that was written before, then sees all that the other end wrote before
-    /// it could know.
+    /// Writes an index after all that was written before, then sees all that the other end wrote
+    /// before it could know.
     pub(super) fn store_and_see(&self, offset: usize, index: RingIdx) {
         self.word(offset).store(index.0, Ordering::Release);
         fence(Ordering::SeqCst);
@@ -81,7 +81,8 @@ impl RingPages {
         }
     }
 
-    /// Page and offset of a slot. It may go on in the next page, never beyond the last: all slots fit.
+    /// Page and offset of a slot. It may go on in the next page, never beyond the last: all slots
+    /// fit.
     fn place(&self, index: RingIdx) -> (usize, usize) {
         let slot = (index.0 & (self.slots - 1)) as usize;
         let at = SLOTS + slot * self.slot_bytes;

@@ -118,7 +118,8 @@ fn more_requests_than_slots_is_an_error() {
 }
 
 proptest! {
-    /// Requests and responses arrive whole, in order and once, across every wrap; no sleep is missed.
+    /// Requests and responses arrive whole, in order and once, across every wrap; no sleep is
+    /// missed.
     #[test]
     fn both_ends_agree_with_queues(
         start in prop_oneof![any::<u32>(), Just(u32::MAX - 20)],
@@ -187,7 +188,8 @@ proptest! {
         for (at, word) in words {
             let page = &back.pages().pages()[usize::from(at) / 1024 % 2];
             page.u32_at(4 * (usize::from(at) % 1024)).store(word, Ordering::SeqCst);
-            let _ = (front.push(&[1; 112]), front.publish(), front.pop(&mut [0; 112]), front.arm(2));
+            let _ = (front.push(&[1; 112]), front.publish(), front.pop(&mut [0; 112]));
+            let _ = front.arm(2);
             let _ = (back.pop(&mut [0; 112]), back.push(&[2; 112]), back.publish(), back.arm());
             prop_assert!(front.outstanding() <= front.pages().slots());
         }

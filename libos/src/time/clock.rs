@@ -1,21 +1,21 @@
-//! Time since the domain's first instruction.
+//! The domain's clock: time since its first instruction, and the time of day.
 
+use super::Instant;
 use core::time::Duration;
 use spin::Once;
+use xen::clock::Clock;
 use xen_abi::time::VcpuTime;
 
-/// How ticks of the counter become time, and the tick that counts as zero.
-#[derive(Clone, Copy, Debug)]
-struct Origin {
-    first_tsc: u64,
-    rate: VcpuTime,
+static CLOCK: Once<Clock> = Once::new();
+
+/// Starts the clock.
+pub(crate) fn start(clock: Clock) {
+    CLOCK.call_once(|| clock);
 }
 
-static ORIGIN: Once<Origin> = Once::new();
-
-/// Starts the clock: `first_tsc` is the counter at the first instruction, `rate` tells its speed.
-pub(crate) fn start(first_tsc: u64, rate: VcpuTime) {
-    ORIGIN.call_once(|| Origin { first_tsc, rate });
+/// The clock, once it is started.
+pub(crate) fn get() -> Option<&'static Clock> {
+    CLOCK.get()
 }
 
 /// The rate of a counter whose frequency is known, in kHz; a frequency of 0 counts as 1 GHz.
@@ -38,10 +38,25 @@ pub(crate) fn rate_of_khz(khz: u32) -> VcpuTime {
 
 /// Time since the domain's first instruction; zero before the clock is started.
 pub fn since_boot() -> Duration {
-    let ns = ORIGIN.get().map_or(0, |origin| {
-        origin.rate.ticks_to_ns(arch::tsc::read().saturating_sub(origin.first_tsc))
-    });
-    Duration::from_nanos(ns)
+    Instant::now().since_boot()
+}
+
+/// Time since 1970-01-01 UTC, as the control domain keeps it; nothing on a machine without Xen. It may
+/// be set back and forth: measure with [`Instant`].
+pub fn wall() -> Option<Duration> {
+    CLOCK.get()?.wall(arch::tsc::read)
+}
+
+/// Now; [`Instant::BOOT`] before the clock is started.
+#[cfg(not(test))]
+pub(super) fn now() -> Instant {
+    Instant::from_nanos(CLOCK.get().map_or(0, |clock| clock.now_ns(arch::tsc::read)))
+}
+
+/// Now, by the test's clock.
+#[cfg(test)]
+pub(super) fn now() -> Instant {
+    crate::exec::testing::world().now()
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! so the figures hardly depend on the machine. They include what dom0 and Xen do meanwhile, and
 //! say nothing about caches or the cost of a real exit: they compare guests, and are no promise.
 
-use super::build;
 use crate::cli;
+use crate::cmd::build;
 use qemu_xen_tests::lab::Ended;
 use qemu_xen_tests::xl::Config;
 use qemu_xen_tests::{Error, Lab, LabOptions, Progress, Result};
@@ -44,14 +44,8 @@ echo "marks: $before $created $start $unpaused"
 xl destroy "$name"
 "#;
 
-/// The verb.
+/// Measures it.
 pub fn run(options: &cli::Bench) -> Result<u8> {
-    match options.what {
-        cli::BenchWhat::Boot => boot(options),
-    }
-}
-
-fn boot(options: &cli::Bench) -> Result<u8> {
     let built = build::build(&options.app, &options.profile)?;
     let progress = Progress::new();
     let lab_options = LabOptions {
