@@ -116,7 +116,6 @@ struct Announced {
 }
 
 /// All addresses and routes of an interface.
-#[derive(Default)]
 pub struct Addresses {
     list: Vec<Address>,
     ipv4_gateway: Option<Ipv4Addr>,
@@ -124,6 +123,8 @@ pub struct Addresses {
     routers: Vec<Announced>,
     prefixes: Vec<Announced>,
     limit: usize,
+    /// When the first of all this is not valid any more.
+    next: Instant,
     /// Counts up with every change.
     pub generation: u32,
 }
@@ -131,7 +132,16 @@ pub struct Addresses {
 impl Addresses {
     /// None yet, and never more than `limit`.
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(2), ..Self::default() }
+        Self {
+            list: Vec::new(),
+            ipv4_gateway: None,
+            ipv6_gateway: None,
+            routers: Vec::new(),
+            prefixes: Vec::new(),
+            limit: limit.max(2),
+            next: Instant::FAR_FUTURE,
+            generation: 0,
+        }
     }
 
     /// All of them.
@@ -141,6 +151,7 @@ impl Addresses {
 
     /// Adds an address or extends its life; whether it is new.
     pub fn add(&mut self, address: Address) -> bool {
+        self.next = self.next.min(address.until);
         let is_it = |known: &Address| known.cidr.address == address.cidr.address;
         match self.list.iter().position(is_it) {
             Some(place) => {
@@ -169,20 +180,22 @@ impl Addresses {
 
     /// Takes away what is not valid any more; the addresses that have gone.
     pub fn expire(&mut self, now: Instant) -> Vec<IpAddr> {
-        if self.deadline() > now {
+        if self.next > now {
             return Vec::new();
         }
         self.routers.retain(|router| router.until > now);
         self.prefixes.retain(|prefix| prefix.until > now);
         self.generation += 1;
-        self.remove(|address| address.until <= now)
-    }
-
-    /// When the first of all this is not valid any more.
-    pub fn deadline(&self) -> Instant {
+        let gone = self.remove(|address| address.until <= now);
         let announced = self.routers.iter().chain(&self.prefixes).map(|announced| announced.until);
         let addresses = self.list.iter().map(|address| address.until);
-        announced.chain(addresses).min().unwrap_or(Instant::FAR_FUTURE)
+        self.next = announced.chain(addresses).min().unwrap_or(Instant::FAR_FUTURE);
+        gone
+    }
+
+    /// When [`Self::expire`] has something to do.
+    pub fn deadline(&self) -> Instant {
+        self.next
     }
 
     /// Sets where IPv4 packets to other links go.
@@ -201,12 +214,14 @@ impl Addresses {
     pub fn announce_router(&mut self, router: Ipv6Addr, until: Instant, now: Instant) {
         let cidr = Cidr { address: router.into(), bits: 128 };
         announce(&mut self.routers, self.limit, Announced { cidr, until }, now);
+        self.next = self.next.min(until);
         self.generation += 1;
     }
 
     /// A router says until when all with this prefix are on the link.
     pub fn announce_prefix(&mut self, cidr: Cidr, until: Instant, now: Instant) {
         announce(&mut self.prefixes, self.limit, Announced { cidr, until }, now);
+        self.next = self.next.min(until);
         self.generation += 1;
     }
 

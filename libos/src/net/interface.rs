@@ -123,6 +123,9 @@ impl Interface {
 
     /// Does what it is time for.
     pub fn poll(&mut self, tcp: &mut Tcp, env: &mut Env<'_>) {
+        if self.deadline() > env.now && self.inner.announcements.is_empty() {
+            return;
+        }
         let inner = &mut self.inner;
         let gone = inner.addresses.expire(env.now);
         inner.lose(&gone, tcp, env);
@@ -141,18 +144,20 @@ impl Interface {
     /// When [`Self::poll`] has something to do.
     pub fn deadline(&self) -> Instant {
         let inner = &self.inner;
-        let asking = inner.dhcp.as_ref().filter(|_| inner.link.up).map(Client::deadline);
-        let questions = inner.link.up.then_some(inner.router_at);
-        [inner.addresses.deadline(), inner.neighbors.deadline(), inner.reassembly.deadline()]
-            .into_iter()
-            .chain(asking)
-            .chain(questions)
-            .min()
-            .unwrap_or(Instant::FAR_FUTURE)
+        let kept = inner.addresses.deadline().min(inner.neighbors.deadline());
+        let kept = kept.min(inner.reassembly.deadline());
+        match (&inner.dhcp, inner.link.up) {
+            (_, false) => kept,
+            (None, true) => kept.min(inner.router_at),
+            (Some(client), true) => kept.min(inner.router_at).min(client.deadline()),
+        }
     }
 
     /// Sends requests for neighbours, and tells who waited for some what has come of it.
     pub fn settle_searches(&mut self, tcp: &mut Tcp, env: &mut Env<'_>) {
+        if self.inner.neighbors.requests.is_empty() && self.inner.found.is_empty() {
+            return;
+        }
         let mut requests = core::mem::take(&mut self.inner.neighbors.requests);
         for request in requests.drain(..) {
             self.ask_neighbor(request);

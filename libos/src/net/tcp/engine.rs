@@ -14,7 +14,7 @@
 use crate::net::device::{ETHERNET_HEADER_BYTES, MAX_FRAME_BYTES, MacAddr, Segments};
 use crate::net::port::{Outgoing, Port, Transport};
 use crate::net::wire::ethernet::EtherType;
-use crate::net::wire::{ip, tcp};
+use crate::net::wire::{ip, put, tcp};
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::num::{NonZeroU16, NonZeroUsize};
@@ -193,6 +193,8 @@ pub struct Outlet<'a> {
     pub to: MacAddr,
     /// Payload of each segment that the device makes of a longer one, where smoltcp does not say.
     pub segment_bytes: u16,
+    /// The number after the highest that was sent before.
+    pub next_number: Option<u32>,
     /// What was sent.
     pub sent: Option<Sent>,
 }
@@ -280,9 +282,9 @@ impl Tx<'_, '_> {
 
 impl phy::TxToken for Tx<'_, '_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, write: F) -> R {
-        let outgoing = match &*self.out {
-            Out::Outlet(outlet) => Some(self.outgoing(outlet, len)),
-            Out::Reply(_) => None,
+        let (outgoing, next_number) = match &*self.out {
+            Out::Outlet(outlet) => (Some(self.outgoing(outlet, len)), outlet.next_number),
+            Out::Reply(_) => (None, None),
         };
         let (packet, open) = match (&mut *self.out, &outgoing) {
             (Out::Outlet(outlet), Some(outgoing)) => {
@@ -294,7 +296,7 @@ impl phy::TxToken for Tx<'_, '_> {
         };
         let result = write(packet);
         let (Some(outgoing), Some(open)) = (outgoing, open) else { return result };
-        let sent = sent(packet, self.path);
+        let sent = sent(packet, self.path, next_number);
         open.close(packet, outgoing.transport);
         if let Out::Outlet(outlet) = self.out {
             outlet.port.commit(&outgoing);
@@ -308,13 +310,31 @@ impl phy::TxToken for Tx<'_, '_> {
     }
 }
 
-/// Reads what smoltcp has written, and keeps the largest segment that a SYN announces to what fits.
-fn sent(packet: &mut [u8], path: Path) -> Option<Sent> {
+/// Reads what smoltcp has written, and corrects what it cannot know: the largest segment that a SYN may
+/// announce, and the number of an acknowledgment.
+fn sent(packet: &mut [u8], path: Path, next_number: Option<u32>) -> Option<Sent> {
     let ip_bytes = if path.ipv6 { ip::IPV6_HEADER_BYTES } else { ip::IPV4_HEADER_BYTES };
     let segment = packet.get_mut(ip_bytes..)?;
     let header = tcp::Header::parse(segment)?;
     if header.has(tcp::flag::SYN) {
         tcp::lower_mss(segment, header.header_bytes, path.mss());
     }
-    Some(Sent { header, sequence_len: header.sequence_len(segment.len()) })
+    let mut sent = Sent { header, sequence_len: header.sequence_len(segment.len()) };
+    correct_number(segment, &mut sent, next_number);
+    Some(sent)
+}
+
+/// An acknowledgment without data has the number after the highest that was sent (RFC 9293, section
+/// 3.10.7.4: SND.NXT). smoltcp goes back with that number when it sends again. Then the peer, who has
+/// got further already, takes the acknowledgment for an old segment and does not look at it; and if
+/// both sides are in that state, neither ever gets out of it.
+pub fn correct_number(segment: &mut [u8], sent: &mut Sent, next_number: Option<u32>) {
+    if let Some(next) = next_number
+        && sent.sequence_len == 0
+        && sent.header.is(tcp::flag::ACK)
+        && (next.wrapping_sub(sent.header.seq) as i32) > 0
+    {
+        sent.header.seq = next;
+        put(segment, 4, &next.to_be_bytes());
+    }
 }

@@ -1,6 +1,7 @@
 //! Segments that come in: whose they are, and the answer to those that are nobody's.
 
 use super::connection::Connection;
+use super::engine::{Sent, correct_number};
 use super::flow::Flow;
 use super::{Key, Side, Tcp};
 use crate::net::counters::InterfaceCounters;
@@ -170,12 +171,13 @@ fn note_reply(connection: &mut Connection, ipv6: bool, env: &mut Env<'_>) {
     };
     env.answer.kind = kind;
     env.answer.transport = Some(Transport::tcp(header_bytes));
-    let segment = env.answer.reply.packet.get(header_bytes..).unwrap_or_default();
-    if let Some(header) = Header::parse(segment)
-        && !header.has(flag::RST)
-    {
-        connection.note_sent(header.seq, 0, header.ack);
-    }
+    let segment = env.answer.reply.packet.get_mut(header_bytes..).unwrap_or_default();
+    let Some(header) = Header::parse(segment).filter(|header| !header.has(flag::RST)) else {
+        return;
+    };
+    let mut sent = Sent { header, sequence_len: header.sequence_len(segment.len()) };
+    correct_number(segment, &mut sent, connection.sent.map(|(next, _)| next));
+    connection.note_sent(sent.header.seq, sent.sequence_len, sent.header.ack);
 }
 
 /// Answers that there is no such connection (RFC 9293, section 3.10.7.1).

@@ -132,6 +132,7 @@ impl Tcp {
             port: &mut *way.port,
             to: connection.next_hop.mac,
             segment_bytes: connection.segment_bytes,
+            next_number: connection.sent.map(|(next, _)| next),
             sent: None,
         };
         let engine = side.engine(key.is_ipv6(), connection.mtu_bytes);

@@ -192,12 +192,6 @@ impl Inner {
     /// Sends a frame to a side, through all faults.
     fn send(&mut self, to: usize, frame: &TxFrame, bytes: Vec<u8>) {
         let (faults, now) = (self.faults, self.now());
-        #[cfg(test)]
-        if std::env::var("NETTRACE").is_ok() {
-            let p = &bytes[14..];
-            let off = if p[0] >> 4 == 4 { 20 } else { 40 };
-            if let Some(h) = crate::net::wire::tcp::Header::parse(p.get(off..).unwrap_or_default()) { std::eprintln!("{now} to {to} len {} {h:x?}", bytes.len()); } else { std::eprintln!("{now} to {to} {:x?}", &bytes[..bytes.len().min(60)]); }
-        }
         let frames = match self.kind {
             Kind::Local => vec![bytes],
             Kind::Wire => segment::on_the_wire(frame, bytes),

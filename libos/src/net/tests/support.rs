@@ -63,7 +63,7 @@ impl Pair {
         let mut nets = Vec::new();
         let mut interfaces = Vec::new();
         for (side, limits) in limits.into_iter().enumerate() {
-            let net = Net::new(limits, &[side as u8 + seed as u8; 32]);
+            let net = Net::new(limits, &[(side as u8).wrapping_add(seed as u8); 32]);
             let cidr = |address: IpAddr, bits| Cidr { address, bits };
             let config = InterfaceConfig::fixed(&[cidr(ipv4(side), 24), cidr(ipv6(side), 64)]);
             let device = Box::new(cable.end(side));
