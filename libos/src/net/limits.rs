@@ -15,7 +15,8 @@ pub struct Limits {
     pub time_wait: u32,
     /// Bytes that the buffers of all connections together have.
     pub tcp_buffer_bytes: usize,
-    /// For how long a connection goes on that the app has dropped.
+    /// For how long a connection goes on that the app has dropped, if the peer takes nothing; ten times
+    /// that at most.
     pub orphan_time: Duration,
     /// For how long a connection that is over may still be spoken to (RFC 9293 asks for four minutes;
     /// others take a quarter of that).

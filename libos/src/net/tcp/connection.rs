@@ -107,8 +107,8 @@ pub struct Connection {
     pub heard: Option<Instant>,
     /// Whether the app has let go of it.
     pub orphaned: bool,
-    /// Until when it goes on without the app.
-    pub orphan_until: Option<Instant>,
+    /// Until when it goes on without the app, and at the very most.
+    pub orphan_until: Option<(Instant, Instant)>,
     /// Why it has ended, unless both sides wanted it to.
     pub end: Option<Error>,
     /// Whether it waits for its turn to send.
@@ -204,7 +204,14 @@ impl Connection {
     pub fn deadline(&mut self) -> Option<Instant> {
         let patience = self.patience();
         let silence = self.heard.zip(patience).map(|(heard, patience)| heard + patience);
-        silence.into_iter().chain(self.orphan_until).min()
+        silence.into_iter().chain(self.orphan_until.map(|(until, _)| until)).min()
+    }
+
+    /// The peer has taken something: a connection without its app goes on for longer.
+    pub fn extend_orphan(&mut self, until: Instant) {
+        if let Some((end, limit)) = self.orphan_until {
+            self.orphan_until = Some((until.min(limit).max(end), limit));
+        }
     }
 
     /// Says which bytes a segment of ours took; whether it was sent again.

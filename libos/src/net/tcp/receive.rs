@@ -83,11 +83,15 @@ impl Tcp {
         let ipv6 = key.is_ipv6();
         let engine = side.engine(ipv6, connection.mtu_bytes);
         let before = connection.state;
+        let queued = connection.socket().send_queue();
         let rewritten = rewritten(connection, header, packet, engine.path().mss());
         let bytes = rewritten.as_deref().unwrap_or(packet.bytes);
         engine.receive(env.smol, &mut connection.set, bytes, &mut env.answer.reply);
         if !env.answer.reply.packet.is_empty() {
             note_reply(connection, ipv6, env);
+        }
+        if connection.orphaned && connection.socket().send_queue() < queued {
+            connection.extend_orphan(env.now + env.limits.orphan_time);
         }
         if connection.socket().state() == State::Closed && header.has(flag::RST) {
             let refused = before == State::SynSent;

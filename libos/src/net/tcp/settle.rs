@@ -18,6 +18,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// When a connection is looked at again whose packets have nowhere to go.
 const NO_WAY: Duration = Duration::from_secs(1);
 
+/// A connection without its app goes on for [`crate::net::Limits::orphan_time`] after the peer has taken
+/// something, and for so many times that in all.
+const ORPHAN_TIMES: u32 = 10;
+
 /// What a connection sends through.
 pub struct Way<'a> {
     pub port: &'a mut Port,
@@ -110,7 +114,8 @@ impl Tcp {
         connection.queued = false;
         connection.heard.get_or_insert(env.now);
         if connection.orphaned {
-            connection.orphan_until.get_or_insert(env.now + env.limits.orphan_time);
+            let (now, time) = (env.now, env.limits.orphan_time);
+            connection.orphan_until.get_or_insert((now + time, now + time * ORPHAN_TIMES));
         }
         match way.next_hop(connection.remote, &mut connection.next_hop, env.now) {
             Found::Yes => {}

@@ -26,7 +26,8 @@ pub struct Faults {
     pub lost: u16,
     /// Arrive twice.
     pub doubled: u16,
-    /// Arrive with a bit changed.
+    /// Arrive with a bit changed. Only packets: what they come in, and ARP, rely on Ethernet's own
+    /// checksum, which we never see.
     pub changed: u16,
     /// Arrive later than those that are sent after them.
     pub late: u16,
@@ -208,8 +209,8 @@ impl Inner {
             if self.random.chance(faults.lost) {
                 continue;
             }
-            if self.random.chance(faults.changed) {
-                let bit = self.random.below(bytes.len() as u64 * 8) as usize;
+            if self.random.chance(faults.changed) && bytes[12..14] != [0x08, 0x06] {
+                let bit = 14 * 8 + self.random.below((bytes.len() as u64 - 14) * 8) as usize;
                 bytes[bit / 8] ^= 1 << (bit % 8);
             }
             let late = self.random.chance(faults.late);
