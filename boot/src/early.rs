@@ -1,15 +1,17 @@
 //! The first Rust code: reached once from start.S, never left.
 //!
 //! On entry (start.S, "At the call of boot_main"):
-//! 1. rdi is start_info's address, its magic checked; rsi the counter at the first instruction.
-//! 2. The first 4 GiB are mapped one to one, W^X; SSE works; the canary is set.
+//! 1. rdi is start_info's address, its magic checked; rsi the counter at the first instruction;
+//!    rdx points at the leaves of CPUID.
+//! 2. The first 4 GiB are mapped one to one, W^X; SSE works; the canary is set; CR4 has what
+//!    protects a kernel.
 //! 3. The stack is the main stack; no IDT is loaded; interrupts are off.
 //!
 //! Duties, in this order:
 //! 1. Find Xen, open the early console, load the descriptor tables: faults are reported from here
 //!    on.
 //! 2. Follow start_info; find out which RAM is free.
-//! 3. Make the final tables and switch to them; switch on what else protects.
+//! 3. Make the final tables and switch to them.
 //! 4. Call `libos_start`.
 
 use crate::info::{BootInfo, Hypervisor};
@@ -17,14 +19,13 @@ use crate::loader::{self, BootError, Kept};
 use crate::memory::RangeSet;
 use crate::platform;
 use arch::addr::{PAGE_BYTES, PhysRange};
-use arch::cpu::{self, Features};
+use arch::cpu::{Features, Leaves};
 use arch::paging::kernel::{self, IdentityTables};
 use arch::paging::{AddressSpace, Hole, Leaf, MapError, Permission};
 use arch::phys::PhysWindow;
 use arch::trap::{self, Registers, Trap};
 use arch::{frames, layout};
 use core::arch::global_asm;
-use core::fmt::Write;
 use heapless::Vec;
 use spin::Once;
 use xen_abi::hypercall::Number;
@@ -45,17 +46,17 @@ unsafe extern "Rust" {
 }
 
 /// Called by start.S.
-extern "C" fn boot_main(start_info_addr: u64, first_tsc: u64) -> ! {
-    arch::vmcall::select();
-    let hypervisor = platform::detect();
+extern "C" fn boot_main(start_info_addr: u64, first_tsc: u64, leaves: &'static Leaves) -> ! {
+    arch::vmcall::select(leaves);
+    let hypervisor = platform::detect(leaves);
     trap::set_reporter(report_trap);
     // SAFETY: once, on the main stack; the boot tables map all stacks.
     unsafe { arch::segments::install() };
-    match prepare(hypervisor, start_info_addr, first_tsc) {
+    match prepare(hypervisor, leaves, start_info_addr, first_tsc) {
         Ok(info) => libos_start(INFO.call_once(|| info)),
         Err(error) => {
             platform::early_console(|console| {
-                let _ = writeln!(console, "xenios: cannot boot: {error}");
+                console.print(format_args!("xenios: cannot boot: {error}\n"));
             });
             platform::crash_domain()
         }
@@ -64,6 +65,7 @@ extern "C" fn boot_main(start_info_addr: u64, first_tsc: u64) -> ! {
 
 fn prepare(
     hypervisor: Hypervisor,
+    leaves: &Leaves,
     start_info_addr: u64,
     first_tsc: u64,
 ) -> Result<BootInfo, BootError> {
@@ -76,9 +78,8 @@ fn prepare(
         memory_map = ask_memory_map(hypervisor)?;
     }
     let kept = Kept::find(memory, &start_info, layout::image())?;
-    let features = Features::detect();
+    let features = Features::from_leaves(leaves);
     build_space(&memory_map, &kept, features)?;
-    cpu::enable_protection(features);
     Ok(BootInfo {
         hypervisor,
         features,
@@ -185,8 +186,8 @@ fn page_zero() -> PhysRange {
 /// Reports a trap until the runtime takes over.
 fn report_trap(trap: &Trap<'_>) -> ! {
     platform::early_console(|console| {
-        let _ = writeln!(console, "xenios: fault while booting: {}", trap.cause);
-        let _ = write!(console, "{}", Registers(trap.frame));
+        console.print(format_args!("xenios: fault while booting: {}\n", trap.cause));
+        console.print(format_args!("{}", Registers(trap.frame)));
     });
     platform::crash_domain()
 }

@@ -69,16 +69,24 @@ impl RangeSet {
         if cut.is_empty() {
             return;
         }
-        let old = core::mem::take(&mut self.ranges);
-        for have in old {
+        let mut at = 0;
+        while let Some(&have) = self.ranges.get(at) {
+            at += 1;
             if !have.overlaps(cut) {
-                self.insert(have);
                 continue;
             }
-            let below = PhysRange::new(have.start(), cut.start());
-            let above = PhysRange::new(cut.end(), have.end());
-            for piece in [below, above].into_iter().flatten().filter(|piece| !piece.is_empty()) {
-                self.insert(piece);
+            let piece = |start, end| PhysRange::new(start, end).filter(|piece| !piece.is_empty());
+            let below = piece(have.start(), cut.start());
+            let above = piece(cut.end(), have.end());
+            match below.or(above) {
+                Some(first) => self.ranges[at - 1] = first,
+                None => {
+                    at -= 1;
+                    self.ranges.remove(at);
+                }
+            }
+            if let (Some(_), Some(above)) = (below, above) {
+                self.insert(above);
             }
         }
     }
@@ -152,6 +160,23 @@ mod tests {
         }
         assert_eq!(set.ranges().len(), FREE_RANGES_MAX);
         assert_eq!(set.ranges()[0].start(), 10 * 1000 * PAGE);
+    }
+
+    #[test]
+    fn a_cut_in_a_full_set_leaves_nothing_of_what_it_cuts() {
+        let mut set = RangeSet::default();
+        for i in 0..FREE_RANGES_MAX as u64 {
+            set.add(range(i * 10 * PAGE, (i * 10 + 5) * PAGE));
+        }
+        // Each range would become two, for which there is no room.
+        let cuts =
+            (0..FREE_RANGES_MAX as u64).map(|i| range((i * 10 + 1) * PAGE, (i * 10 + 3) * PAGE));
+        for cut in cuts.clone() {
+            set.remove(cut);
+        }
+        assert_eq!(set.ranges().len(), FREE_RANGES_MAX);
+        assert!(!set.ranges().iter().any(|have| cuts.clone().any(|cut| have.overlaps(cut))));
+        assert!(set.ranges().windows(2).all(|pair| pair[0].end() < pair[1].start()));
     }
 
     fn kind() -> impl Strategy<Value = MemoryKind> {

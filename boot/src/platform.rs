@@ -1,7 +1,7 @@
 //! Where we run: the hypervisor by CPUID, the early console, the way to end as crashed.
 
 use crate::info::Hypervisor;
-use arch::cpu;
+use arch::cpu::{self, Leaves};
 use arch::early_console::EarlyConsole;
 use core::sync::atomic::{AtomicBool, Ordering};
 use spin::Mutex;
@@ -14,8 +14,8 @@ static ON_XEN: AtomicBool = AtomicBool::new(false);
 static EARLY_CONSOLE: Mutex<EarlyConsole> = Mutex::new(EarlyConsole::Absent);
 
 /// Asks CPUID who is below us, and opens the early console that fits.
-pub(crate) fn detect() -> Hypervisor {
-    let hypervisor = hypervisor();
+pub(crate) fn detect(leaves: &Leaves) -> Hypervisor {
+    let hypervisor = hypervisor(leaves);
     ON_XEN.store(matches!(hypervisor, Hypervisor::Xen { .. }), Ordering::Relaxed);
     *EARLY_CONSOLE.lock() = match hypervisor {
         Hypervisor::Xen { .. } => EarlyConsole::on_xen(),
@@ -45,8 +45,8 @@ pub fn crash_domain() -> ! {
     arch::idle::halt_forever()
 }
 
-fn hypervisor() -> Hypervisor {
-    if !cpu::has_hypervisor() {
+fn hypervisor(leaves: &Leaves) -> Hypervisor {
+    if !leaves.has_hypervisor() {
         return Hypervisor::None;
     }
     let mut first = None;

@@ -14,12 +14,15 @@
  *   2. Refuse a start_info without its magic, and a CPU without long mode or no-execute.
  *   3. Build boot tables: the first 4 GiB one to one, read/write and no-execute, but
  *      the image: text read/execute, rodata read. Nothing is writable and executable.
- *   4. Enter long mode, make the canary, call boot_main.
+ *   4. Enter long mode with all that CR4 has to protect a kernel, make the canary, call boot_main.
  *
  * At the call of boot_main
  *   rdi    physical address of hvm_start_info (magic checked)
  *   rsi    time stamp counter at the first instruction
- *   cr0    PE MP ET NE WP PG;  cr4  PAE OSFXSR OSXMMEXCPT;  efer  LME LMA NXE
+ *   rdx    address of boot_leaves: the leaves of CPUID that boot needs, read once, for each reading
+ *          leaves for the hypervisor (layout: arch/x86_64/src/cpu.rs, Leaves)
+ *   cr0    PE MP ET NE WP PG;  efer  LME LMA NXE
+ *   cr4    PAE OSFXSR OSXMMEXCPT, and PGE SMEP SMAP UMIP as far as CPUID has them
  *   fs     base at boot_thread_block, whose word at 0x28 is the canary (low byte zero)
  *   rsp    top of the main stack; rbp 0; interrupts off; SSE usable
  */
@@ -31,8 +34,12 @@ CR0_NE          = 1 << 5
 CR0_WP          = 1 << 16
 CR0_PG          = 1 << 31
 CR4_PAE         = 1 << 5
+CR4_PGE         = 1 << 7
 CR4_OSFXSR      = 1 << 9
 CR4_OSXMMEXCPT  = 1 << 10
+CR4_UMIP        = 1 << 11
+CR4_SMEP        = 1 << 20
+CR4_SMAP        = 1 << 21
 MSR_EFER        = 0xc0000080
 EFER_LME_NXE    = (1 << 8) | (1 << 11)
 MSR_FS_BASE     = 0xc0000100
@@ -42,11 +49,27 @@ PTE_WRITE       = 1 << 1
 PTE_LARGE       = 1 << 7
 PTE_NX_HIGH     = 1 << 31           /* bit 63, in the upper half of an entry */
 
+/* Words of boot_leaves that are looked at here (Intel SDM volume 2, CPUID). */
+LEAF_1_ECX      = boot_leaves + 1 * 16 + 8
+LEAF_1_EDX      = boot_leaves + 1 * 16 + 12
+LEAF_7_EBX      = boot_leaves + 2 * 16 + 4
+LEAF_7_ECX      = boot_leaves + 2 * 16 + 8
+LEAF_EXT_1_EDX  = boot_leaves + 4 * 16 + 12
+LM_NX           = (1 << 29) | (1 << 20)         /* long mode, no-execute */
+
 START_INFO_MAGIC = 0x336ec578
 START_INFO_WORDS = 5                /* 40 bytes: what also version 0 has */
 
 CODE64          = 0x08
 DATA            = 0x10
+
+/* Adds a bit of CR4 to eax if CPUID has the feature: bit `bit` of a word of boot_leaves. */
+.macro protect word, bit, cr4
+        testl   $1 << \bit, \word
+        jz      1f
+        orl     $\cr4, %eax
+1:
+.endm
 
         .section .text.boot, "ax", @progbits
         .code32
@@ -64,21 +87,21 @@ boot_start:
         jne     boot_refuse
         movl    %ebx, %ebp          /* cpuid needs ebx */
 
+        call    boot_keep_leaves
         movl    $boot_text_cpu, %esi
-        movl    $0x80000000, %eax
-        cpuid
-        cmpl    $0x80000001, %eax
-        jb      boot_refuse
-        movl    $0x80000001, %eax
-        cpuid
-        andl    $(1 << 29) | (1 << 20), %edx    /* long mode, no-execute */
-        cmpl    $(1 << 29) | (1 << 20), %edx
+        movl    LEAF_EXT_1_EDX, %eax
+        andl    $LM_NX, %eax
+        cmpl    $LM_NX, %eax
         jne     boot_refuse
 
         call    boot_map_low_memory
         call    boot_map_image
 
         movl    $CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT, %eax
+        protect LEAF_1_EDX, 13, CR4_PGE
+        protect LEAF_7_EBX, 7, CR4_SMEP
+        protect LEAF_7_EBX, 20, CR4_SMAP
+        protect LEAF_7_ECX, 2, CR4_UMIP
         movl    %eax, %cr4
         movl    $__boot_pml4, %eax
         movl    %eax, %cr3
@@ -90,6 +113,34 @@ boot_start:
         movl    %eax, %cr0
         lgdt    boot_gdt_pointer
         ljmp    $CODE64, $boot_long_mode
+
+/*
+ * Keeps the leaves of CPUID that boot needs. One that the CPU does not have stays zero. Clobbers
+ * eax, ebx, ecx, edx, esi, edi.
+ */
+boot_keep_leaves:
+        pushl   %ebp
+        movl    $boot_leaf_numbers, %esi
+        movl    $boot_leaves, %edi
+1:      lodsl
+        testl   $0x7fffffff, %eax           /* the first leaf of a range is always there, */
+        jz      2f
+        cmpl    %ebp, %eax
+        ja      4f
+2:      xorl    %ecx, %ecx
+        cpuid
+        testl   $0x7fffffff, -4(%esi)
+        jnz     3f
+        movl    %eax, %ebp                  /* and its eax is the range's last one */
+3:      movl    %eax, (%edi)
+        movl    %ebx, 4(%edi)
+        movl    %ecx, 8(%edi)
+        movl    %edx, 12(%edi)
+4:      addl    $16, %edi
+        cmpl    $boot_leaf_numbers_end, %esi
+        jne     1b
+        popl    %ebp
+        ret
 
 /* PML4, PDPT, four page directories of 2 MiB pages: 4 GiB one to one. Clobbers eax, ecx, edi. */
 boot_map_low_memory:
@@ -214,13 +265,14 @@ boot_long_mode:
 
         movq    %r12, %rdi
         movq    boot_first_tsc, %rsi
+        movl    $boot_leaves, %edx
         xorl    %ebp, %ebp
         call    {boot_main}
         ud2
 
 /*
  * A word that no one outside can know: the counter, start_info, RDRAND and RDSEED, absorbed one
- * after the other. In r12 = start_info; out rsi. Clobbers rax, rbx, rcx, rdx, r8.
+ * after the other. In r12 = start_info; out rsi. Clobbers rax, rcx, rdx, r8.
  */
 .macro absorb register
         xorq    \register, %rsi
@@ -239,10 +291,8 @@ boot_make_canary:
         incl    %r8d
         cmpl    $START_INFO_WORDS, %r8d
         jne     1b
-        movl    $1, %eax
-        cpuid
-        btl     $30, %ecx                   /* RDRAND */
-        jnc     3f
+        testl   $1 << 30, LEAF_1_ECX        /* RDRAND */
+        jz      3f
         movl    $10, %r8d
 2:      rdrand  %rcx
         jc      4f
@@ -250,15 +300,8 @@ boot_make_canary:
         jnz     2b
         jmp     3f
 4:      absorb  %rcx
-3:      xorl    %eax, %eax
-        cpuid
-        cmpl    $7, %eax
-        jb      6f
-        movl    $7, %eax
-        xorl    %ecx, %ecx
-        cpuid
-        btl     $18, %ebx                   /* RDSEED */
-        jnc     6f
+3:      testl   $1 << 18, LEAF_7_EBX        /* RDSEED */
+        jz      6f
         movl    $10, %r8d
 5:      rdseed  %rcx
         jc      7f
@@ -284,6 +327,9 @@ boot_gdt_pointer:
         .long   boot_gdt
 boot_reason_crash:
         .long   3                           /* SHUTDOWN_crash */
+boot_leaf_numbers:
+        .long   0, 1, 7, 0x80000000, 0x80000001, 0x80000007
+boot_leaf_numbers_end:
 boot_text_magic:
         .ascii  "xenios: start_info has no PVH magic: "
         .asciz  "was this image started through its PVH entry?\n"
@@ -294,6 +340,8 @@ boot_text_cpu:
         .balign 16
 boot_first_tsc:
         .skip   8
+boot_leaves:
+        .skip   6 * 16
         .balign 16
         .globl  boot_thread_block
 boot_thread_block:

@@ -58,8 +58,8 @@ impl Env {
 
     /// Waits until the toolstack asks the domain to end (`xl shutdown`, `xl reboot`).
     ///
-    /// An app that waits for this has time to finish (`--grace`, 10 s) and ends the domain by returning
-    /// from `main`. One that never does is ended at once when it is asked.
+    /// An app that waits for this has time to finish (`--grace`, 10 s) and ends the domain by
+    /// returning from `main`. One that never does is ended at once when it is asked.
     ///
     /// # Cancellation
     /// Safe.
@@ -68,8 +68,8 @@ impl Env {
         poll_fn(|context| lifecycle::SHUTDOWN.poll_requested(context)).await
     }
 
-    /// Has `hook` called each time before the domain is suspended (`xl save`, `xl migrate`): between two
-    /// polls, when no task runs.
+    /// Has `hook` called each time before the domain is suspended (`xl save`, `xl migrate`):
+    /// between two polls, when no task runs.
     pub fn on_suspend(&self, hook: impl FnMut() + Send + 'static) {
         exec::engage();
         suspend::BEFORE.add(hook);

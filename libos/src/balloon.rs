@@ -66,10 +66,16 @@ impl<X: Hypervisor, R: Ram> Balloon<X, R> {
         self.map_pages - self.returned_pages
     }
 
+    /// Gives back until no more than `target_pages` are left, or nothing more is free.
+    pub fn shrink(&mut self, target_pages: u64) -> Outcome {
+        while self.pages() > target_pages && self.release(self.pages() - target_pages) {}
+        Outcome { pages: self.pages(), target_pages }
+    }
+
     /// Goes as far as it can towards `target_pages`, but not beyond the memory map.
     pub fn follow(&mut self, target_pages: u64) -> Outcome {
         let target_pages = target_pages.min(self.map_pages);
-        while self.pages() > target_pages && self.release(self.pages() - target_pages) {}
+        self.shrink(target_pages);
         while self.pages() < target_pages && self.take(target_pages - self.pages()) {}
         Outcome { pages: self.pages(), target_pages }
     }

@@ -10,15 +10,14 @@
 
 use crate::exec::{self, Wakers};
 use core::convert::Infallible;
-use core::fmt::{self, Write};
+use core::fmt;
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
 use embedded_io_async::{ErrorType, Read, Write as AsyncWrite};
 use spin::Mutex;
 use xen::console::{Queue, Ring};
-use xen::evtchn::{Channel, Events};
 use xen::{Hypervisor as _, Native};
-use xen_abi::event::{EvtchnPort, Priority};
+use xen_abi::event::EvtchnPort;
 
 /// Bytes of text that may wait for the backend.
 const QUEUE_BYTES: usize = 64 << 10;
@@ -38,8 +37,6 @@ struct State {
     /// None until there is a heap; what is printed before is dropped.
     queue: Option<Queue>,
     sink: Sink,
-    /// The port as a channel, once there are event channels: then readers and writers are woken.
-    channel: Option<Channel<Native>>,
     readers: Wakers,
     writers: Wakers,
 }
@@ -47,7 +44,6 @@ struct State {
 static STATE: Mutex<State> = Mutex::new(State {
     queue: None,
     sink: Sink::None,
-    channel: None,
     readers: Wakers::new(),
     writers: Wakers::new(),
 });
@@ -64,25 +60,17 @@ pub(crate) fn attach(ring: Option<(Ring, EvtchnPort)>) {
     state.flush();
 }
 
-/// Has the console's events wake whoever waits for it.
-pub(crate) fn connect(events: &Events<Native>) {
-    let mut state = STATE.lock();
-    let Sink::Ring(_, port) = state.sink else { return };
-    match events.adopt(port, Priority::CONTROL) {
-        Ok(channel) => state.channel = Some(channel),
-        Err(errno) => {
-            drop(state);
-            log::error!("console: no events from {port}: {errno}");
-        }
+/// The console's port, for its events; nothing if it has none.
+pub(crate) fn port() -> Option<EvtchnPort> {
+    match STATE.lock().sink {
+        Sink::Ring(_, port) => Some(port),
+        _ => None,
     }
 }
 
-/// Looks whether the backend has sent an event: it took text or gave some.
+/// The backend has sent an event: it took text or gave some.
 pub(crate) fn on_event() {
     let mut state = STATE.lock();
-    if !state.channel.as_ref().is_some_and(Channel::take) {
-        return;
-    }
     state.flush();
     let wakers = state.readers.take().chain(state.writers.take());
     drop(state);
@@ -93,8 +81,7 @@ pub(crate) fn on_event() {
 pub fn print(text: fmt::Arguments<'_>) {
     // A lock that is held means that printing crashed: the crash report goes the other way.
     if let Some(mut state) = STATE.try_lock() {
-        // `State` accepts any text.
-        let _ = state.write_fmt(text);
+        arch::text::format(text, &mut |piece| state.push(piece.as_bytes()));
         state.flush();
     }
 }
@@ -133,13 +120,6 @@ impl State {
                 boot::early_console(|console| console.write_bytes(text));
             }),
         }
-    }
-}
-
-impl Write for State {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.push(text.as_bytes());
-        Ok(())
     }
 }
 
@@ -185,8 +165,8 @@ impl Console {
         .await
     }
 
-    /// Writes as many bytes as there is room for; waits until that is at least one, unless `bytes` is
-    /// empty.
+    /// Writes as many bytes as there is room for; waits until that is at least one, unless `bytes`
+    /// is empty.
     ///
     /// # Cancellation
     /// Safe: what was written was returned.
@@ -220,7 +200,8 @@ impl Console {
         }
     }
 
-    /// Waits until all text is in the ring, where the backend finds it whatever becomes of this domain.
+    /// Waits until all text is in the ring, where the backend finds it whatever becomes of this
+    /// domain.
     ///
     /// # Cancellation
     /// Safe.
@@ -260,19 +241,17 @@ impl AsyncWrite for Console {
     }
 }
 
-/// Text for a crash: to the console if it can be had, and always to the early console on Xen.
-pub(crate) struct CrashWriter;
-
-impl Write for CrashWriter {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        boot::early_console(|console| console.write_bytes(text.as_bytes()));
+/// Writes text for a crash: to the console if it can be had, and always to the early console on
+/// Xen.
+pub(crate) fn print_crash(text: fmt::Arguments<'_>) {
+    arch::text::format(text, &mut |piece| {
+        boot::early_console(|console| console.write_bytes(piece.as_bytes()));
         if let Some(mut state) = STATE.try_lock()
             && !matches!(state.sink, Sink::Early)
         {
-            state.push(text.as_bytes());
+            state.push(piece.as_bytes());
         }
-        Ok(())
-    }
+    });
 }
 
 /// One step of flushing for a crash or the end; how many bytes the backend has not taken yet.

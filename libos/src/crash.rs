@@ -9,10 +9,9 @@
 //!
 //! A report that itself goes wrong comes here again and then says less.
 
-use crate::console::CrashWriter;
+use crate::console::print_crash;
 use crate::heap;
 use arch::trap::{Registers, Trap, backtrace, backtrace_from};
-use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering};
 use xen_abi::sched::ShutdownReason;
@@ -32,10 +31,10 @@ pub(crate) fn install() {
 fn on_trap(trap: &Trap<'_>) -> ! {
     let frame = trap.frame;
     if begin() {
-        let _ = writeln!(CrashWriter, "\nxenios: crash: {}", trap.cause);
-        let _ = write!(CrashWriter, "{}", Registers(frame));
+        print_crash(format_args!("\nxenios: crash: {}\n", trap.cause));
+        print_crash(format_args!("{}", Registers(frame)));
         if Registers(frame).any(|value| value == POISON_WORD) {
-            let _ = writeln!(CrashWriter, "a register holds the poison of freed heap memory");
+            print_crash(format_args!("a register holds the poison of freed heap memory\n"));
         }
         if trap.cause == arch::trap::Cause::StackSmashed {
             // The trap was raised by a call: its return address says which function it was.
@@ -50,7 +49,7 @@ fn on_trap(trap: &Trap<'_>) -> ! {
 
 fn on_heap_fault(fault: &heap::HeapFault) -> ! {
     if begin() {
-        let _ = writeln!(CrashWriter, "\nxenios: crash: {fault}");
+        print_crash(format_args!("\nxenios: crash: {fault}\n"));
         frames(backtrace());
     }
     end()
@@ -61,10 +60,10 @@ fn on_panic(info: &PanicInfo<'_>) -> ! {
     if begin() {
         match out_of_memory(info) {
             Some(failure) => {
-                let _ = writeln!(CrashWriter, "\nxenios: crash: {failure}");
+                print_crash(format_args!("\nxenios: crash: {failure}\n"));
             }
             None => {
-                let _ = writeln!(CrashWriter, "\nxenios: crash: {info}");
+                print_crash(format_args!("\nxenios: crash: {info}\n"));
             }
         }
         frames(backtrace());
@@ -75,25 +74,14 @@ fn on_panic(info: &PanicInfo<'_>) -> ! {
 /// What was asked and what is left, if the panic is that of an allocation that failed: the standard
 /// library's handler says so in a message that begins like this.
 fn out_of_memory(info: &PanicInfo<'_>) -> Option<heap::OutOfMemory> {
-    let mut prefix = Prefix { rest: "memory allocation of ", matches: true };
-    // Writing to a `Prefix` cannot fail.
-    let _ = write!(prefix, "{}", info.message());
-    if prefix.matches && prefix.rest.is_empty() { heap::out_of_memory() } else { None }
-}
-
-/// Compares what is written with the beginning of a text.
-struct Prefix {
-    rest: &'static str,
-    matches: bool,
-}
-
-impl Write for Prefix {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        let len = text.len().min(self.rest.len());
-        self.matches &= text.as_bytes()[..len] == self.rest.as_bytes()[..len];
-        self.rest = self.rest.get(len..).unwrap_or("");
-        Ok(())
-    }
+    let (mut rest, mut matches) = ("memory allocation of ", true);
+    let message = info.message();
+    arch::text::format(format_args!("{message}"), &mut |piece| {
+        let len = piece.len().min(rest.len());
+        matches &= piece.as_bytes()[..len] == rest.as_bytes()[..len];
+        rest = rest.get(len..).unwrap_or("");
+    });
+    if matches && rest.is_empty() { heap::out_of_memory() } else { None }
 }
 
 /// Whether this is the first report. A second one says where the first went wrong, a third nothing.
@@ -101,7 +89,7 @@ fn begin() -> bool {
     match REPORTS.fetch_add(1, Ordering::Relaxed) {
         0 => true,
         1 => {
-            let _ = writeln!(CrashWriter, "\nxenios: crash: another one while reporting:");
+            print_crash(format_args!("\nxenios: crash: another one while reporting:\n"));
             true
         }
         _ => false,
@@ -110,9 +98,9 @@ fn begin() -> bool {
 
 /// Prints return addresses in the form that `cargo xenios` looks for and turns into names.
 fn frames(addresses: impl Iterator<Item = u64>) {
-    let _ = writeln!(CrashWriter, "backtrace:");
+    print_crash(format_args!("backtrace:\n"));
     for (i, addr) in addresses.enumerate() {
-        let _ = writeln!(CrashWriter, "  #{i} {addr:#018x}");
+        print_crash(format_args!("  #{i} {addr:#018x}\n"));
     }
 }
 

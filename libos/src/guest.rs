@@ -1,5 +1,5 @@
-//! The domain's side of Xen: event channels, timer, xenstore. Set up when something first waits, and
-//! put together again in a new domain.
+//! The domain's side of Xen: event channels, timer, xenstore. Set up when something first waits,
+//! and put together again in a new domain.
 
 use crate::exec::waiting;
 use crate::time::{self, Instant, clock};
@@ -18,14 +18,11 @@ use xen_abi::hvm::{Param, callback_by_vector};
 use xen_abi::shared_info::UPCALL_PENDING;
 
 static GUEST: Once<Option<Guest>> = Once::new();
-static GRACE: Once<Duration> = Once::new();
-
-/// How long an app that was told to end may take, unless the boot line says otherwise.
-const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 
 /// What the domain has of Xen.
-pub(crate) struct Guest {
+pub struct Guest {
     events: Events<Native>,
+    console: Mutex<Option<Channel<Native>>>,
     store: Option<Store>,
     sharing: Once<Option<Sharing>>,
     timer: Mutex<Option<Channel<Native>>>,
@@ -46,7 +43,7 @@ struct Sharing {
 }
 
 /// The domain's side of Xen; nothing on a machine without it. Set up at the first call.
-pub(crate) fn get() -> Option<&'static Guest> {
+pub fn get() -> Option<&'static Guest> {
     GUEST.call_once(Guest::start).as_ref()
 }
 
@@ -56,12 +53,12 @@ impl Guest {
         let events = Events::new(Native, page.clone(), Interface::PreferFifo);
         arch::trap::acknowledge_at(page.u8_at(UPCALL_PENDING));
         set_callback();
-        console::connect(&events);
         let store = store_ring().map(|(page, port)| Store {
             handle: Xenstore::new(page, bell(port)),
-            channel: Mutex::new(store_channel(&events, port)),
+            channel: Mutex::new(channel(&events, "xenstore", port)),
         });
         Some(Self {
+            console: Mutex::new(console_channel(&events)),
             events,
             store,
             sharing: Once::new(),
@@ -71,12 +68,12 @@ impl Guest {
     }
 
     /// Our pages that peers may use. The first call sets the grant table up.
-    pub(crate) fn grants(&self) -> Option<&Grants<Native>> {
+    pub fn grants(&self) -> Option<&Grants<Native>> {
         self.sharing().map(|sharing| &sharing.grants)
     }
 
     /// Peers' pages that we may use.
-    pub(crate) fn foreign(&self) -> Option<&Foreign<Native>> {
+    pub fn foreign(&self) -> Option<&Foreign<Native>> {
         self.sharing().map(|sharing| &sharing.foreign)
     }
 
@@ -97,7 +94,9 @@ impl Guest {
     /// Handles what has happened: wakes whoever waits for it.
     pub(crate) fn dispatch(&self) {
         self.events.dispatch();
-        console::on_event();
+        if self.console.lock().as_ref().is_some_and(Channel::take) {
+            console::on_event();
+        }
         if let Some(store) = &self.store
             && store.channel.lock().as_ref().is_some_and(Channel::take)
         {
@@ -106,12 +105,12 @@ impl Guest {
     }
 
     /// The event channels.
-    pub(crate) fn events(&self) -> &Events<Native> {
+    pub fn events(&self) -> &Events<Native> {
         &self.events
     }
 
-    /// Has the timer end a sleep at `deadline`. One that is armed for an earlier time stays: the loop
-    /// then wakes once for nothing, which costs less than to set the timer for every sleep.
+    /// Has the timer end a sleep at `deadline`. One that is armed for an earlier time stays: the
+    /// loop then wakes once for nothing, which costs less than to set the timer for every sleep.
     pub(crate) fn wake_at(&self, deadline: Instant) {
         let mut timer = self.timer.lock();
         if timer.is_none() {
@@ -169,7 +168,7 @@ async fn reclaim(grants: Grants<Native>) {
 /// The store's page and port.
 fn store_ring() -> Option<(SharedPage, EvtchnPort)> {
     let info = platform::boot_info()?;
-    attach::store(&Native, &info.memory_map).unwrap_or_else(|error| {
+    attach::xenstore(&Native, &info.memory_map).unwrap_or_else(|error| {
         log::error!("xenstore ring: {error}");
         None
     })
@@ -182,13 +181,18 @@ fn bell(port: EvtchnPort) -> impl Doorbell {
     }
 }
 
-fn store_channel(events: &Events<Native>, port: EvtchnPort) -> Option<Channel<Native>> {
+/// The channel of a port that was bound when the domain started.
+fn channel(events: &Events<Native>, whose: &str, port: EvtchnPort) -> Option<Channel<Native>> {
     let channel = events.adopt(port, Priority::CONTROL);
-    channel.inspect_err(|errno| log::error!("xenstore: no events from {port}: {errno}")).ok()
+    channel.inspect_err(|errno| log::error!("{whose}: no events from {port}: {errno}")).ok()
+}
+
+fn console_channel(events: &Events<Native>) -> Option<Channel<Native>> {
+    channel(events, "console", console::port()?)
 }
 
 /// The store; nothing without Xen, or if the toolstack gave this domain none.
-pub(crate) fn store() -> Option<Xenstore> {
+pub fn store() -> Option<Xenstore> {
     get()?.store.as_ref().map(|store| store.handle.clone())
 }
 
@@ -198,16 +202,6 @@ fn set_callback() {
     if let Err(errno) = Native.set_hvm_param(Param::CallbackIrq, callback) {
         log::error!("Xen refuses the upcall: {errno}");
     }
-}
-
-/// How long an app that was told to end may take.
-pub(crate) fn grace() -> Duration {
-    *GRACE.get().unwrap_or(&GRACE_DEFAULT)
-}
-
-/// Sets it, once.
-pub(crate) fn set_grace(grace: Duration) {
-    GRACE.call_once(|| grace);
 }
 
 /// Pages of other domains that are mapped.
@@ -244,9 +238,9 @@ pub(crate) fn resume() {
     }
     rearm();
     console::attach(platform::console_ring());
-    console::connect(&guest.events);
+    *guest.console.lock() = console_channel(&guest.events);
     if let (Some(store), Some((page, port))) = (&guest.store, store_ring()) {
-        *store.channel.lock() = store_channel(&guest.events, port);
+        *store.channel.lock() = channel(&guest.events, "xenstore", port);
         store.handle.resume(page, bell(port));
     }
     rng::reseed();

@@ -24,7 +24,8 @@ pub mod console;
 mod crash;
 pub mod exec;
 #[cfg(xenios_kernel)]
-mod guest;
+#[doc(hidden)]
+pub mod guest;
 #[allow(unsafe_code, reason = "an allocator deals in raw memory")]
 pub mod heap;
 pub mod lifecycle;
@@ -57,8 +58,6 @@ pub use xen;
 #[macro_export]
 macro_rules! entry {
     ($main:path) => {
-        ::core::compile_error!(
-            "this is a Xenios app: build it with `cargo xenios build`, start it with `cargo xenios run`"
-        );
+        ::core::compile_error!("this is a Xenios app: build and start it with `cargo xenios run`");
     };
 }

@@ -106,7 +106,7 @@ fn level_of(name: &[u8]) -> Option<LevelFilter> {
 
 /// A piece of a text, cut at ASCII characters, as text again.
 fn as_text(piece: &[u8]) -> String {
-    String::from_utf8_lossy(piece).into_owned()
+    core::str::from_utf8(piece).unwrap_or_default().into()
 }
 
 #[cfg(xenios_kernel)]

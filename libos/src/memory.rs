@@ -45,8 +45,8 @@ fn ram_bytes(map: &[MemoryMapEntry]) -> u64 {
     ram.map(|entry| entry.len_bytes).fold(0, u64::saturating_add)
 }
 
-/// Gives back what the domain does not really have, if its map shows more: such a domain is populated
-/// on demand, and ended by Xen when it touches more than it has.
+/// Gives back what the domain does not really have, if its map shows more: such a domain is
+/// populated on demand, and ended by Xen when it touches more than it has.
 pub(crate) fn start(info: &BootInfo) {
     if !crate::platform::on_xen() {
         return;
@@ -57,16 +57,25 @@ pub(crate) fn start(info: &BootInfo) {
     if pages >= map_pages {
         return;
     }
-    let outcome = follow(info, pages);
+    let outcome = with_balloon(info, |balloon| balloon.shrink(pages));
     if outcome.pages > outcome.target_pages {
         log::warn!("memory: {} pages are mapped but not ours", outcome.pages - pages);
     }
 }
 
+/// Pages that the domain has.
+pub(crate) fn pages(info: &BootInfo) -> u64 {
+    let map_pages = ram_bytes(&info.memory_map) / PAGE_BYTES;
+    BALLOON.lock().as_ref().map_or(map_pages, Balloon::pages)
+}
+
 /// Goes towards a number of pages.
 pub(crate) fn follow(info: &BootInfo, target_pages: u64) -> Outcome {
+    with_balloon(info, |balloon| balloon.follow(target_pages))
+}
+
+fn with_balloon<T>(info: &BootInfo, act: impl FnOnce(&mut Balloon<Native, KernelRam>) -> T) -> T {
     let map_pages = ram_bytes(&info.memory_map) / PAGE_BYTES;
     let mut balloon = BALLOON.lock();
-    let balloon = balloon.get_or_insert_with(|| Balloon::new(Native, KernelRam, map_pages));
-    balloon.follow(target_pages)
+    act(balloon.get_or_insert_with(|| Balloon::new(Native, KernelRam, map_pages)))
 }

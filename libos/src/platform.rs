@@ -14,7 +14,6 @@ use xen_abi::identity;
 use xen_abi::sched::ShutdownReason;
 
 static BOOT: Once<&'static BootInfo> = Once::new();
-static SHARED_INFO: Once<Arc<SharedPage>> = Once::new();
 
 /// Remembers what boot found.
 pub(crate) fn init(info: &'static BootInfo) {
@@ -33,7 +32,7 @@ pub(crate) fn on_xen() -> bool {
 
 /// Xen's shared info page, once it is mapped.
 pub(crate) fn shared_info() -> Option<&'static Arc<SharedPage>> {
-    SHARED_INFO.get()
+    clock::get()?.page()
 }
 
 /// Maps the shared info page and starts the clock from it. Without Xen, and if Xen refuses, the
@@ -41,7 +40,7 @@ pub(crate) fn shared_info() -> Option<&'static Arc<SharedPage>> {
 pub(crate) fn start_clock(info: &BootInfo) {
     let now_tsc = arch::tsc::read;
     let page = match on_xen().then(|| attach::shared_info(&Native, &info.memory_map)) {
-        Some(Ok(page)) => Some(SHARED_INFO.call_once(|| Arc::new(page)).clone()),
+        Some(Ok(page)) => Some(Arc::new(page)),
         Some(Err(error)) => {
             log::error!("shared info page: {error}");
             None
@@ -99,14 +98,19 @@ impl fmt::Display for HypervisorName {
         match self.hypervisor {
             Hypervisor::Xen { version, .. } => {
                 let text = self.extra_version.split(|&byte| byte == 0).next().unwrap_or_default();
-                write!(f, "Xen {version}{}", text.escape_ascii())
+                write!(f, "Xen {version}{}", printable(text))
             }
             Hypervisor::Other(signature) => {
-                write!(f, "not Xen but \"{}\"", signature.trim_ascii().escape_ascii())
+                write!(f, "not Xen but \"{}\"", printable(signature.trim_ascii()))
             }
             Hypervisor::None => f.write_str("none that shows itself"),
         }
     }
+}
+
+/// Bytes as text; nothing if they are none.
+fn printable(bytes: &[u8]) -> &str {
+    core::str::from_utf8(bytes).unwrap_or_default()
 }
 
 /// Ends the domain; without Xen, stops the CPU.

@@ -9,7 +9,7 @@ use crate::app::{Env, Outcome};
 use crate::boot_line::BootLine;
 use crate::logger::{self, Filter};
 use crate::memory::{self, Memory};
-use crate::{console, crash, exec, guest, heap, platform};
+use crate::{console, crash, exec, heap, platform};
 use boot::BootInfo;
 use core::future::Future;
 use core::time::Duration;
@@ -66,33 +66,20 @@ fn environment(info: &'static BootInfo) -> Result<Env, crate::Error> {
     let boot_line = BootLine::parse(info.boot_line)?;
     let filter = boot_line.option("logs").map_or(Ok(Filter::default()), Filter::parse)?;
     logger::set_filter(filter);
-    if let Some(grace) = boot_line.option("grace") {
-        guest::set_grace(seconds(grace)?);
-    }
     log_what_was_found(info);
     let memory = Memory { map: info.memory_map.to_vec() };
     Ok(Env { boot_line, memory, boot: info })
 }
 
-/// Why a duration could not be read.
-#[derive(Debug)]
-struct NotSeconds;
-
-impl core::fmt::Display for NotSeconds {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("--grace: a whole number of seconds is wanted, as in --grace 10")
-    }
-}
-
-impl core::error::Error for NotSeconds {}
-
-fn seconds(text: &str) -> Result<Duration, NotSeconds> {
-    let number = text.strip_suffix('s').unwrap_or(text);
-    number.parse().map(Duration::from_secs).map_err(|_| NotSeconds)
-}
-
-/// The facts of this boot, at debug level.
+/// The facts of this boot, at debug level. To walk over the page tables takes as long as all the
+/// rest of the boot, so it is not done for nothing.
 fn log_what_was_found(info: &BootInfo) {
+    if info.modules_ignored > 0 {
+        log::warn!("{} modules are too many and were ignored", info.modules_ignored);
+    }
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
     let hypervisor = platform::HypervisorName::ask(info);
     log::debug!("hypervisor: {hypervisor}, cpu: {}", info.features);
     for entry in &info.memory_map {
@@ -103,7 +90,4 @@ fn log_what_was_found(info: &BootInfo) {
         log::debug!("image: {} {}", region.range, region.name);
     }
     arch::paging::kernel::runs(|run| log::debug!("mapped: {} {}", run.range, run.access));
-    if info.modules_ignored > 0 {
-        log::warn!("{} modules are too many and were ignored", info.modules_ignored);
-    }
 }

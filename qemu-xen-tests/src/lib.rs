@@ -14,7 +14,9 @@ pub mod pieces;
 pub mod progress;
 pub mod runner;
 pub mod suite;
+mod suite_apps;
 mod suite_console;
+mod suite_devices;
 mod suite_life;
 pub mod xl;
 

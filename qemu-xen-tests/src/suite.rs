@@ -1,7 +1,9 @@
 //! The suite: every test kernel, how it is started, and what it is expected to do.
 
 use crate::runner::{Drive, Expect, RunLog, Test};
+use crate::suite_apps as apps;
 use crate::suite_console as console;
+use crate::suite_devices as devices;
 use crate::suite_life as life;
 use std::time::Duration;
 
@@ -83,6 +85,20 @@ pub const TESTS: &[Test] = &[
         ..life("life-populate-on-demand", life::shutdown)
     },
     life("life-store-stopped", life::store_stopped),
+    Test { vcpus: 2, ..life("life-two-vcpus", life::vcpus) },
+    Test::new("idle"),
+    Test {
+        expect: Expect::Driven,
+        check: Some(life::secrets_differ),
+        ..driven("reseed", life::restore_twice)
+    },
+    // Other domains, and devices that come and go.
+    driven("peer", devices::destroyed_peer),
+    driven("hotplug", devices::hotplug),
+    // The apps.
+    Test { kernel: "clock", cmdline: "--ticks 3", ..app("clock-ticks", None) },
+    Test { kernel: "clock", ..app("clock-save", Some(apps::clock_goes_on)) },
+    Test { kernel: "store", ..app("store-shell", Some(apps::shell)) },
     // Grants, by both layouts of the table.
     grants("grants", "grants", "--version 1 --frames 4", &["max_grant_frames = 4"]),
     grants("grants-v2", "grants", "--version 2 --frames 10", GRANTS_V2),
@@ -121,6 +137,17 @@ const fn crash(name: &'static str, report: &'static [&'static str]) -> Test {
 const fn life(name: &'static str, drive: Drive) -> Test {
     let limit = Duration::from_secs(60);
     Test { kernel: "life", drive: Some(drive), limit, ..Test::new(name) }
+}
+
+/// A kernel that is driven by xl.
+const fn driven(name: &'static str, drive: Drive) -> Test {
+    Test { kernel: name, ..life(name, drive) }
+}
+
+/// An app that ends with status 0.
+const fn app(name: &'static str, drive: Option<Drive>) -> Test {
+    let limit = Duration::from_secs(60);
+    Test { expect: Expect::Exit(0), drive, limit, ..Test::new(name) }
 }
 
 /// A kernel about grants, with lines of the domain's configuration.

@@ -1,36 +1,38 @@
-//! The suite's looks at a domain's whole life, driven by the real `xl`: shutdown, reboot, keys, save,
-//! restore, migration, pause, memory that comes and goes, a store that is slow.
+//! The suite's looks at a domain's whole life, driven by the real `xl`: shutdown, reboot, keys,
+//! save, restore, migration, pause, memory that comes and goes, a store that is slow.
 //!
-//! The kernel `life` prints `ready`, then a line `tick N at T` every 100 ms, and a line for everything
-//! that happens to it. T is its monotonic time in milliseconds.
+//! The kernel `life` prints `ready`, then a line `tick N at T` every 100 ms, and a line for
+//! everything that happens to it. T is its monotonic time in milliseconds.
 
 use crate::Lab;
 use crate::lab::{Domain, State};
+use crate::runner::RunLog;
 use crate::xl::single_quote;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-type Result<T> = std::result::Result<T, String>;
+pub(crate) type Result<T> = std::result::Result<T, String>;
 
 /// How long the guest may take to say something.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a command of the toolstack may take.
-const XL_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const XL_LIMIT: Duration = Duration::from_secs(120);
 
 /// Boot line of a `life` that must lose nothing while it is saved and restored.
 pub const LOAD_LINE: &str = "--until told --load yes";
 
-fn text(error: crate::Error) -> String {
+pub(crate) fn text(error: crate::Error) -> String {
     error.to_string()
 }
 
 /// One command of the toolstack for a domain, `NAME` standing for its name.
-fn xl(lab: &Lab, domain: &Domain, command: &str) -> Result<String> {
+pub(crate) fn xl(lab: &Lab, domain: &Domain, command: &str) -> Result<String> {
     let command = command.replace("NAME", &single_quote(&domain.name));
     lab.sh_ok(&command, XL_LIMIT).map_err(text)
 }
 
 /// Waits for a line that contains `wanted`.
-fn wait(lab: &Lab, domain: &Domain, wanted: &str) -> Result<String> {
+pub(crate) fn wait(lab: &Lab, domain: &Domain, wanted: &str) -> Result<String> {
     lab.wait_for_line(domain, PATIENCE, |line| line.contains(wanted)).map_err(text)
 }
 
@@ -115,9 +117,15 @@ fn wait_for_ticks(lab: &Lab, domain: &Domain, more: usize) -> Result<()> {
     Ok(())
 }
 
-fn save_and_restore(lab: &Lab, domain: &Domain) -> Result<()> {
-    xl(lab, domain, "xl save NAME /run/NAME.save && xl restore /run/NAME.save; s=$?; rm -f /run/NAME.save; exit $s")
-        .map(|_| ())
+/// One round of `xl save` and `xl restore`.
+pub(crate) fn save_and_restore(lab: &Lab, domain: &Domain) -> Result<()> {
+    xl(
+        lab,
+        domain,
+        "xl save NAME /run/NAME.save && xl restore /run/NAME.save
+         s=$?; rm -f /run/NAME.save; exit $s",
+    )
+    .map(|_| ())
 }
 
 /// One save and restore: tasks go on, time goes on, the wall clock is right.
@@ -148,13 +156,18 @@ fn wall_clock(lab: &Lab, domain: &Domain) -> Result<()> {
 }
 
 /// Tells the guest to end.
-fn end(lab: &Lab, domain: &Domain) -> Result<()> {
+pub(crate) fn end(lab: &Lab, domain: &Domain) -> Result<()> {
     xl(lab, domain, "xl shutdown NAME").map(|_| ())
 }
 
 /// Tells the guest to end, and waits until it has powered off.
 fn end_and_wait(lab: &Lab, domain: &Domain) -> Result<()> {
     end(lab, domain)?;
+    wait_until_off(lab, domain)
+}
+
+/// Waits until the guest has powered off.
+fn wait_until_off(lab: &Lab, domain: &Domain) -> Result<()> {
     let until = Instant::now() + PATIENCE;
     loop {
         match lab.domain_state(&domain.name).map_err(text)? {
@@ -242,7 +255,7 @@ pub fn balloon_too_far(lab: &Lab, domain: &Domain) -> Result<()> {
     wait(lab, domain, "ready")?;
     let id = xl(lab, domain, "xl domid NAME")?;
     let path = format!("/local/domain/{}/memory/target", id.trim());
-    lab.sh_ok(&format!("xenstore-write {path} 1024"), XL_LIMIT).map_err(text)?;
+    lab.sh_ok(&format!("xenstore-write {path} 64"), XL_LIMIT).map_err(text)?;
     wait(lab, domain, "cannot give")?;
     wait_for_ticks(lab, domain, 3)?;
     end(lab, domain)
@@ -258,4 +271,53 @@ pub fn store_stopped(lab: &Lab, domain: &Domain) -> Result<()> {
     ticked?;
     wait(lab, domain, "the store took")?;
     end(lab, domain)
+}
+
+/// Several vCPUs: the guest says that it uses one, works, and survives a save.
+pub fn vcpus(lab: &Lab, domain: &Domain) -> Result<()> {
+    wait(lab, domain, "1 of 2 vCPUs stay parked")?;
+    save_restore(lab, domain)
+}
+
+/// One image that is restored twice: what is secret is made anew both times.
+pub fn restore_twice(lab: &Lab, domain: &Domain) -> Result<()> {
+    wait(lab, domain, "ready")?;
+    xl(lab, domain, "xl save NAME /run/NAME.save")?;
+    for _ in 0..2 {
+        xl(lab, domain, "xl restore /run/NAME.save")?;
+        wait_until_off(lab, domain)?;
+        xl(lab, domain, "xl destroy NAME 2> /run/NAME.gone || true")?;
+    }
+    xl(lab, domain, "rm -f /run/NAME.save /run/NAME.gone").map(|_| ())
+}
+
+/// The kernel `reseed` shows three canaries and three words, all different.
+pub fn secrets_differ(logs: &[RunLog]) -> Result<()> {
+    let log = logs.first().ok_or("no log")?;
+    for start in ["canary ", "bytes "] {
+        let lines = log.console.lines().map(str::trim_end).filter(|line| line.starts_with(start));
+        let all: Vec<&str> = lines.collect();
+        let different: BTreeSet<&&str> = all.iter().collect();
+        if all.len() != 3 || different.len() != 3 {
+            return Err(format!("not three different lines: {all:?}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_compared() {
+        let judge = |console: &str| {
+            secrets_differ(&[RunLog { console: console.into(), ..RunLog::default() }])
+        };
+        let rest = "canary 2\r\nbytes 2\r\ncanary 3\r\nbytes 3\r\n";
+        assert_eq!(judge(&format!("canary 1\r\nbytes 1\r\n{rest}")), Ok(()));
+        assert!(judge(&format!("canary 1\r\nbytes 2\r\n{rest}")).is_err());
+        assert!(judge(&format!("canary 3\r\nbytes 1\r\n{rest}")).is_err());
+        assert!(judge(rest).is_err());
+    }
 }

@@ -49,7 +49,8 @@ it, and 130 after Ctrl-C. Addresses in a crash report are shown with the functio
     #[command(after_help = "Examples:
   cargo xenios bench boot              size, least memory, and times of a start
   cargo xenios bench boot --app dns --repeat 20
-  cargo xenios bench executor          tasks and timers, on the host and in a guest")]
+  cargo xenios bench executor          tasks and timers, on the host and in a guest
+  cargo xenios bench heap              the heap with its checks, and the bare allocator below it")]
     Bench(Bench),
     /// Build the documentation
     #[command(after_help = "Examples:
@@ -188,7 +189,7 @@ pub struct Bench {
     /// What to measure
     #[arg(value_enum)]
     pub what: BenchWhat,
-    /// The app to measure
+    /// The app whose start is measured
     #[arg(long, default_value = "hello")]
     pub app: String,
     /// How often it is started
@@ -205,10 +206,12 @@ pub struct Bench {
 /// What can be measured.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BenchWhat {
-    /// A guest's start.
+    /// A guest's start
     Boot,
     /// Tasks and timers.
     Executor,
+    /// Allocating and freeing
+    Heap,
 }
 
 /// `cargo xenios doc`.

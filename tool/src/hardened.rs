@@ -44,8 +44,24 @@ pub fn toolchain() -> Result<Toolchain> {
     }
     let rustc = wrapper(&cache, &root)?;
     let version = ask(&rustc, &["--version"])?;
+    let needed = env!("CARGO_PKG_RUST_VERSION");
+    if numbers(&version) < numbers(needed) {
+        // The archive may have a newer one next time.
+        pieces::RUSTC.forget(&cache);
+        return Err(Error::new(format!("Debian's {version} is older than {needed}")).help(
+            "add the suite bookworm-security to the apt sources, or the source of rustup's own \
+             library with `rustup component add rust-src`",
+        ));
+    }
     eprintln!("hardened: the library is built from source by {version}");
     Ok(Toolchain { rustc: Some(rustc), version })
+}
+
+/// The first two numbers of a version, whatever stands around them.
+fn numbers(version: &str) -> Option<(u32, u32)> {
+    let start = version.find(|c: char| c.is_ascii_digit())?;
+    let mut parts = version[start..].split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 /// A program that runs the unpacked compiler with the libraries of its own tree.
@@ -85,4 +101,17 @@ fn ask(rustc: &Path, arguments: &[&str]) -> Result<String> {
         String::from_utf8_lossy(&output.stderr).trim()
     ))
     .help("remove the cache's folder `roots` and run this again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        assert_eq!(numbers("rustc 1.96.0 (ac68faa20 2026-05-25)"), Some((1, 96)));
+        assert!(numbers("rustc 1.85.0 (x)") < numbers("1.95"));
+        assert!(numbers("rustc 1.100.0") > numbers("1.95.0"));
+        assert!(numbers("none") < numbers("1.0"));
+    }
 }

@@ -1,4 +1,5 @@
-//! Shows the time of day, the uptime, and a tick each second that survives `xl save` and `xl restore`.
+//! Shows the time of day, the uptime, and a tick each second that survives `xl save` and `xl
+//! restore`.
 //!
 //! `--ticks N` ends it after N ticks; else it runs until `xl shutdown`.
 #![no_std]

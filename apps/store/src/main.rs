@@ -1,13 +1,14 @@
 //! A shell for xenstore on the console.
 //!
-//! Paths without a leading slash are below the domain's own directory. `watch` shows changes until a
-//! key is pressed; `exit` ends the domain.
+//! Paths without a leading slash are below the domain's own directory. `watch` shows changes until
+//! a key is pressed; `exit` ends the domain.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use libos::console::Console;
@@ -23,7 +24,7 @@ libos::entry!(main);
 /// Longest line that is taken.
 const LINE_BYTES: usize = 1024;
 
-const HELP: &str = "ls [PATH]           names below a node
+const HELP: &str = "ls [PATH]           names below a node, or in the domain's own directory
 read PATH           a node's value
 write PATH VALUE    sets it, the rest of the line being the value
 rm PATH             removes a node and all below it
@@ -71,8 +72,11 @@ impl Shell {
             "" => {}
             "help" => println!("{HELP}"),
             "ls" => {
-                let path = if rest.is_empty() { "/" } else { rest };
-                for name in self.store.directory(path).await? {
+                let path = match rest {
+                    "" => format!("/local/domain/{}", self.store.domid().await?.0),
+                    path => path.into(),
+                };
+                for name in self.store.directory(&path).await? {
                     println!("{name}");
                 }
             }
@@ -116,11 +120,7 @@ impl Shell {
                         return String::from_utf8_lossy(&line).into_owned();
                     }
                     // Backspace and delete.
-                    8 | 127 => {
-                        if line.pop().is_some() {
-                            print!("\u{8} \u{8}");
-                        }
-                    }
+                    8 | 127 if line.pop().is_some() => print!("\u{8} \u{8}"),
                     byte if byte >= b' ' && line.len() < LINE_BYTES => {
                         line.push(byte);
                         print!("{}", char::from(byte));

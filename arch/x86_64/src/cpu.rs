@@ -1,8 +1,45 @@
-//! What the CPU offers (CPUID) and the protection bits that are switched on from it.
+//! What the CPU offers, by CPUID.
+//!
+//! Each reading of CPUID leaves for the hypervisor, which costs as much as a hypercall. So the
+//! entry code reads the leaves that boot needs once, keeps them as [`Leaves`], and all else looks
+//! there.
 
 use bitflags::bitflags;
-use core::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
+use core::arch::x86_64::{__cpuid_count, CpuidResult};
 use core::fmt;
+
+/// One leaf of CPUID.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Leaf {
+    /// As the instruction leaves the register of this name.
+    pub eax: u32,
+    /// The same.
+    pub ebx: u32,
+    /// The same.
+    pub ecx: u32,
+    /// The same.
+    pub edx: u32,
+}
+
+/// The leaves that boot needs, laid out as the entry code keeps them (`boot/src/start.S`,
+/// boot_leaves). One that the CPU does not have is all zero.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Leaves {
+    /// Leaf 0: the vendor.
+    pub vendor: Leaf,
+    /// Leaf 1.
+    pub basic_1: Leaf,
+    /// Leaf 7, subleaf 0.
+    pub basic_7: Leaf,
+    /// Leaf 8000_0000.
+    pub extended_0: Leaf,
+    /// Leaf 8000_0001.
+    pub extended_1: Leaf,
+    /// Leaf 8000_0007.
+    pub extended_7: Leaf,
+}
 
 bitflags! {
     /// Features the kernel uses when they are there.
@@ -60,17 +97,15 @@ impl fmt::Display for Features {
 }
 
 impl Features {
-    /// Asks CPUID. Leaves beyond the CPU's maximum count as empty.
+    /// Reads the leaves anew, for who is not given what boot found.
     pub fn detect() -> Self {
-        let basic_max = leaf(0, 0).eax;
-        let extended_max = leaf(0x8000_0000, 0).eax;
-        let basic = |n: u32| if n <= basic_max { leaf(n, 0) } else { EMPTY };
-        let extended = |n: u32| if n <= extended_max { leaf(n, 0) } else { EMPTY };
-        Self::from_leaves(basic(1), basic(7), extended(0x8000_0001), extended(0x8000_0007))
+        Self::from_leaves(&Leaves::read())
     }
 
-    /// Intel SDM volume 2, CPUID: the bits of leaves 1, 7, 8000_0001 and 8000_0007.
-    fn from_leaves(l1: CpuidResult, l7: CpuidResult, e1: CpuidResult, e7: CpuidResult) -> Self {
+    /// The features that the leaves name (Intel SDM volume 2, CPUID).
+    pub fn from_leaves(leaves: &Leaves) -> Self {
+        let (l1, l7) = (leaves.basic_1, leaves.basic_7);
+        let (e1, e7) = (leaves.extended_1, leaves.extended_7);
         let table = [
             (Self::NX, e1.edx, 20),
             (Self::SMEP, l7.ebx, 7),
@@ -89,22 +124,43 @@ impl Features {
     }
 }
 
-const EMPTY: CpuidResult = CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+impl Leaves {
+    /// Reads them: six times out to the hypervisor and back.
+    pub fn read() -> Self {
+        let (vendor, extended_0) = (leaf(0, 0), leaf(0x8000_0000, 0));
+        let up_to =
+            |last: u32, number| if number <= last { leaf(number, 0) } else { Leaf::default() };
+        Self {
+            vendor,
+            basic_1: up_to(vendor.eax, 1),
+            basic_7: up_to(vendor.eax, 7),
+            extended_0,
+            extended_1: up_to(extended_0.eax, 0x8000_0001),
+            extended_7: up_to(extended_0.eax, 0x8000_0007),
+        }
+    }
 
-/// One CPUID leaf.
-pub fn leaf(number: u32, sub: u32) -> CpuidResult {
-    if sub == 0 { __cpuid(number) } else { __cpuid_count(number, sub) }
+    /// Whether the vendor is one whose virtualisation is SVM (AMD, Hygon).
+    pub fn vendor_is_amd_like(&self) -> bool {
+        let Leaf { ebx, ecx, edx, .. } = self.vendor;
+        matches!(&vendor_bytes(ebx, edx, ecx), b"AuthenticAMD" | b"HygonGenuine")
+    }
+
+    /// Whether a hypervisor below us says so (leaf 1, ecx bit 31).
+    pub fn has_hypervisor(&self) -> bool {
+        self.basic_1.ecx & (1 << 31) != 0
+    }
+}
+
+/// Reads one leaf.
+pub fn leaf(number: u32, sub: u32) -> Leaf {
+    let CpuidResult { eax, ebx, ecx, edx } = __cpuid_count(number, sub);
+    Leaf { eax, ebx, ecx, edx }
 }
 
 /// Width of a guest-physical address in bits (36 when the CPU does not say).
 pub fn physical_address_bits() -> u32 {
     if leaf(0x8000_0000, 0).eax >= 0x8000_0008 { leaf(0x8000_0008, 0).eax & 0xff } else { 36 }
-}
-
-/// Whether the vendor is one whose virtualisation is SVM (AMD, Hygon).
-pub fn vendor_is_amd_like() -> bool {
-    let l = leaf(0, 0);
-    matches!(&vendor_bytes(l.ebx, l.edx, l.ecx), b"AuthenticAMD" | b"HygonGenuine")
 }
 
 /// The 12 bytes of a CPUID signature given by three registers, in the order of the text.
@@ -116,29 +172,6 @@ pub fn vendor_bytes(first: u32, second: u32, third: u32) -> [u8; 12] {
     text
 }
 
-/// Whether CPUID says that a hypervisor is below us (leaf 1, ecx bit 31).
-pub fn has_hypervisor() -> bool {
-    leaf(1, 0).ecx & (1 << 31) != 0
-}
-
-/// Switches on SMEP, SMAP, UMIP and PGE in CR4 as far as `features` has them.
-/// CR0.WP, EFER.NXE, PAE and the SSE bits were set before the first Rust instruction.
-#[cfg(xenios_kernel)]
-pub fn enable_protection(features: Features) {
-    use x86_64::registers::control::{Cr4, Cr4Flags};
-    let wanted = [
-        (Features::SMEP, Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION),
-        (Features::SMAP, Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION),
-        (Features::UMIP, Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION),
-        (Features::PGE, Cr4Flags::PAGE_GLOBAL),
-    ];
-    let bits = wanted.iter().filter(|(f, _)| features.contains(*f)).map(|(_, bit)| *bit);
-    let flags = bits.fold(Cr4::read(), |all, bit| all | bit);
-    // SAFETY: each bit added is one that CPUID reports; none changes how a supervisor page that is
-    // mapped without the user bit behaves, and every page here is such a page.
-    unsafe { Cr4::write(flags) };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,10 +179,8 @@ mod tests {
 
     #[test]
     fn bits_are_taken_from_the_right_register() {
-        let mut l7 = EMPTY;
-        l7.ebx = 1 << 7 | 1 << 18;
-        l7.ecx = 1 << 2;
-        let features = Features::from_leaves(EMPTY, l7, EMPTY, EMPTY);
+        let basic_7 = Leaf { ebx: 1 << 7 | 1 << 18, ecx: 1 << 2, ..Leaf::default() };
+        let features = Features::from_leaves(&Leaves { basic_7, ..Leaves::default() });
         assert_eq!(features, Features::SMEP | Features::RDSEED | Features::UMIP);
         assert_eq!(features.to_string(), "smep umip rdseed");
     }
@@ -158,6 +189,31 @@ mod tests {
     fn every_feature_has_a_name() {
         let named = NAMES.iter().fold(Features::empty(), |all, (f, _)| all | *f);
         assert_eq!(named, Features::all());
+    }
+
+    #[test]
+    fn the_vendor_decides_the_instruction() {
+        let vendor = |text: &[u8; 12]| {
+            let word =
+                |at| u32::from_le_bytes([text[at], text[at + 1], text[at + 2], text[at + 3]]);
+            let vendor = Leaf { eax: 16, ebx: word(0), edx: word(4), ecx: word(8) };
+            Leaves { vendor, ..Leaves::default() }.vendor_is_amd_like()
+        };
+        assert!(vendor(b"AuthenticAMD") && vendor(b"HygonGenuine"));
+        assert!(!vendor(b"GenuineIntel") && !Leaves::default().vendor_is_amd_like());
+    }
+
+    #[test]
+    fn leaves_lie_as_the_entry_code_keeps_them() {
+        let at = [
+            core::mem::offset_of!(Leaves, basic_1),
+            core::mem::offset_of!(Leaves, basic_7),
+            core::mem::offset_of!(Leaves, extended_1),
+            core::mem::offset_of!(Leaf, ebx),
+            core::mem::offset_of!(Leaf, edx),
+            size_of::<Leaves>(),
+        ];
+        assert_eq!(at, [16, 2 * 16, 4 * 16, 4, 12, 6 * 16]);
     }
 
     #[test]

@@ -55,6 +55,11 @@ impl EarlyConsole {
         Self::Absent
     }
 
+    /// Writes formatted text.
+    pub fn print(&mut self, text: fmt::Arguments<'_>) {
+        crate::text::format(text, &mut |piece| self.write_bytes(piece.as_bytes()));
+    }
+
     /// Writes bytes as they are.
     pub fn write_bytes(&mut self, bytes: &[u8]) {
         match self {
@@ -87,12 +92,5 @@ fn send_bounded(uart: &mut Uart16550Tty<PioBackend>, byte: u8) {
             return;
         }
         core::hint::spin_loop();
-    }
-}
-
-impl fmt::Write for EarlyConsole {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.write_bytes(text.as_bytes());
-        Ok(())
     }
 }

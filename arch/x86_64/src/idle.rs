@@ -2,8 +2,8 @@
 
 /// Sleeps until the upcall comes, unless `ready` says that there is something to do already.
 ///
-/// Interrupts are off before and after. An upcall that comes after the look at `ready` ends the sleep
-/// at once: there is no gap in which a wake-up could be lost (trap/upcall.rs).
+/// Interrupts are off before and after. An upcall that comes after the look at `ready` ends the
+/// sleep at once: there is no gap in which a wake-up could be lost (trap/upcall.rs).
 #[cfg(xenios_kernel)]
 #[inline]
 pub fn sleep(ready: impl FnOnce() -> bool) {

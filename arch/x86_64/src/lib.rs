@@ -25,6 +25,7 @@ mod mem;
 pub mod paging;
 pub mod phys;
 pub mod segments;
+pub mod text;
 pub mod trap;
 pub mod tsc;
 pub mod vmcall;

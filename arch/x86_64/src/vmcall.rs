@@ -7,6 +7,7 @@
 //! Register contract (Xen: arch-x86/xen-x86_64.h): number in rax; arguments in rdi, rsi, rdx, r10,
 //! r8; result in rax; argument registers are lost, all others and the flags' meaning kept.
 
+use crate::cpu::Leaves;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,8 +15,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 static USE_VMMCALL: AtomicBool = AtomicBool::new(false);
 
 /// Chooses the instruction by the CPU's vendor. Called once, before the first [`call5`].
-pub fn select() {
-    USE_VMMCALL.store(crate::cpu::vendor_is_amd_like(), Ordering::Relaxed);
+pub fn select(leaves: &Leaves) {
+    USE_VMMCALL.store(leaves.vendor_is_amd_like(), Ordering::Relaxed);
 }
 
 /// Leaves for the hypervisor with a number and five arguments; gives what it put in rax.

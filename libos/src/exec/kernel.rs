@@ -7,12 +7,12 @@
 //!   run_on_xen: event channels, timer, life cycle ─▶ turn ─▶ end due? ─▶ suspend asked? ─▶ turn …
 //! ```
 //!
-//! An app that never waits needs no event channel, no xenstore and no tasks; so whatever can be waited
-//! for calls [`engage`], and only that links all of it into the image.
+//! An app that never waits needs no event channel, no xenstore and no tasks; so whatever can be
+//! waited for calls [`engage`], and only that links all of it into the image.
 //!
-//! Interrupts are off but while the CPU sleeps, so nothing ever runs between two instructions. A port's
-//! pending bit is cleared before its waiter is woken, and the CPU does not sleep while the upcall is
-//! pending, so no event is lost.
+//! Interrupts are off but while the CPU sleeps, so nothing ever runs between two instructions. A
+//! port's pending bit is cleared before its waiter is woken, and the CPU does not sleep while the
+//! upcall is pending, so no event is lost.
 
 use super::run::{Machine, RunLoop};
 use crate::lifecycle::{self, suspend};
@@ -21,6 +21,7 @@ use crate::{console, guest, platform, start};
 use alloc::boxed::Box;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use spin::Once;
@@ -32,6 +33,14 @@ type PollApp<'a> = &'a mut dyn FnMut(&mut Context<'_>) -> Poll<u8>;
 
 /// The run loop; nothing until something that waits was asked for.
 static RUN: Once<fn(PollApp<'_>) -> !> = Once::new();
+
+/// How often the CPU has slept.
+static SLEEPS: AtomicU64 = AtomicU64::new(0);
+
+/// How often the domain has slept so far: once for each time that it woke.
+pub fn sleeps() -> u64 {
+    SLEEPS.load(Ordering::Relaxed)
+}
 
 /// Says that there is something to wait for. Called by all that makes a task wait.
 pub(crate) fn engage() {
@@ -95,6 +104,7 @@ impl Machine for Domain {
         if let Some(until) = until {
             guest.wake_at(until);
         }
+        SLEEPS.fetch_add(1, Ordering::Relaxed);
         arch::idle::sleep(|| guest.events().is_pending());
     }
 }
@@ -108,8 +118,9 @@ fn stuck() -> ! {
 /// How often the console's backend is looked at while the end waits for it, in nanoseconds.
 const CONSOLE_LOOK_NS: u64 = 2_000_000;
 
-/// Waits until the console's backend has taken all text, at most for `patience` without any progress.
-/// Takes no lock for good and needs no event: it works in a crash too, whatever that interrupted.
+/// Waits until the console's backend has taken all text, at most for `patience` without any
+/// progress. Takes no lock for good and needs no event: it works in a crash too, whatever that
+/// interrupted.
 pub(crate) fn wait_for_console(patience: Duration) {
     let patience_ns = patience.as_nanos() as u64;
     let mut waiting = console::try_flush();

@@ -66,6 +66,8 @@ pub use embassy_futures::select::{
 };
 
 #[cfg(xenios_kernel)]
+pub use kernel::sleeps;
+#[cfg(xenios_kernel)]
 pub(crate) use kernel::{engage, run, wait_for_console};
 
 use crate::time::Instant;

@@ -191,9 +191,8 @@ impl Key {
     }
 
     fn seal(self, block: Block, header: &Header) -> u64 {
-        let place =
-            arch::entropy::mix(self.0 ^ block.addr() as u64 ^ header.size_align.rotate_left(29));
+        let place = block.addr() as u64 ^ header.size_align.rotate_left(29);
         let links = (header.prev as u64).rotate_left(17) ^ (header.next as u64).rotate_left(43);
-        arch::entropy::mix(place ^ links)
+        arch::entropy::mix(self.0 ^ place ^ links)
     }
 }

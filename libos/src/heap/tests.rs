@@ -126,6 +126,23 @@ fn freed_memory_is_poisoned_and_watched() {
 }
 
 #[test]
+fn a_write_after_free_is_found_at_each_byte() {
+    let mut a = arena(1 << 16);
+    for len in [1, 8, 13, 51] {
+        let l = layout(len, 1);
+        let block = a.allocate(l);
+        a.free(block, l).unwrap();
+        for offset_bytes in 0..len {
+            a.poke(block, offset_bytes as isize);
+            let found = a.heap.check_all().map_err(|fault| fault.kind);
+            assert_eq!(found, Err(FaultKind::WriteAfterFree { offset_bytes }));
+            a.poke(block, offset_bytes as isize);
+        }
+        assert_eq!(a.heap.check_all(), Ok(()));
+    }
+}
+
+#[test]
 fn a_double_free_is_told_from_a_wild_one_without_quarantine_too() {
     let mut a = arena(1 << 16);
     a.heap.set_quarantine(false);

@@ -1,14 +1,14 @@
 //! The domain as the toolstack's: told to end, to suspend, to shrink, asked how it is.
 //!
 //! ```text
-//!   control/shutdown ─▶ control ─┬─▶ Shutdown: the app is told, has its grace, the run loop ends it
-//!                                └─▶ suspend: the run loop takes the domain apart and together again
+//!   control/shutdown ─▶ control ─┬─▶ Shutdown: the app is told, has its grace, is ended
+//!                                └─▶ suspend: the run loop takes all apart and together again
 //!   control/sysrq ────▶ sysrq ─────▶ lists, sync, the end at once
 //!   memory/target ────▶ memory ────▶ balloon
 //! ```
 //!
-//! Each is a task of its own; they begin when the app first waits. What is decided is in files that are
-//! tested on the host ([`shutdown`], [`command`], [`hooks`]).
+//! Each is a task of its own; they begin when the app first waits. What is decided is in files that
+//! are tested on the host ([`shutdown`], [`command`], [`hooks`]).
 
 mod command;
 #[cfg(xenios_kernel)]
@@ -40,13 +40,18 @@ mod kernel {
     /// Starts the tasks.
     pub(crate) fn start() {
         say_extra_cpus();
+        let grace = control::grace().unwrap_or_else(|text| {
+            crate::println!("xenios: --grace {text}: whole seconds are wanted, as in --grace 10");
+            start::end_with_status(2)
+        });
         let Some(store) = guest::store() else { return };
-        exec::spawn_named("control", control::run(store.clone())).detach();
+        exec::spawn_named("control", control::run(store.clone(), grace)).detach();
         exec::spawn_named("sysrq", sysrq::run(store.clone())).detach();
         exec::spawn_named("balloon", target::run(store)).detach();
     }
 
-    /// The app has returned: that is the end, for the reason that the toolstack asked for if it did.
+    /// The app has returned: that is the end, for the reason that the toolstack asked for if it
+    /// did.
     pub(crate) fn end_of_app(status: u8) -> ! {
         match SHUTDOWN.current() {
             Some(request) if status == 0 => {

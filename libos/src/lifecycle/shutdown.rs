@@ -6,8 +6,8 @@
 //!                                          └────────────── grace is over ─────────────┘
 //! ```
 //!
-//! An app that asks [`Shutdown::requested`] is told and has the grace period to finish; one that never
-//! asks would not know what to do with the time, so the end is due at once.
+//! An app that asks [`Shutdown::requested`] is told and has the grace period to finish; one that
+//! never asks would not know what to do with the time, so the end is due at once.
 
 use alloc::vec::Vec;
 use core::task::{Context, Poll, Waker};
@@ -55,8 +55,8 @@ impl Shutdown {
         Self { state: Mutex::new(state) }
     }
 
-    /// The toolstack asks for the end; whether the app is told and has a grace period. If not, the end is
-    /// due now. Only the first request counts.
+    /// The toolstack asks for the end; whether the app is told and has a grace period. If not, the
+    /// end is due now. Only the first request counts.
     pub fn request(&self, request: Request) -> bool {
         let mut state = self.state.lock();
         state.request.get_or_insert(request);

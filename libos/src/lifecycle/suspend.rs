@@ -1,4 +1,5 @@
-//! Suspend and resume: the domain is taken apart, stops, and is put together again, perhaps elsewhere.
+//! Suspend and resume: the domain is taken apart, stops, and is put together again, perhaps
+//! elsewhere.
 //!
 //! ```text
 //!   control/shutdown = "suspend"
@@ -6,15 +7,15 @@
 //!        ▼
 //!   between two rounds, no task is being polled:
 //!     1. the app's functions for "before"          4. SHUTDOWN_suspend: save, migrate …
-//!     2. no foreign page may be mapped             5. in a new domain: shared info, event channels,
+//!     2. no foreign page may be mapped             5. in a new domain: shared info, events,
 //!     3. the console is flushed, the timer           grants, clock, console, xenstore, upcall
 //!        disarmed                                 6. generator, heap key and canary made anew
 //!                                                 7. the app's functions for "after"
 //! ```
 //!
-//! A suspend that was cancelled, and a checkpoint (`xl save -c`), come back in the same domain: steps 5
-//! and 6 are left out, all is as it was. The drivers' channels are closed by step 5; that is how they
-//! learn that they have to connect again.
+//! A suspend that was cancelled, and a checkpoint (`xl save -c`), come back in the same domain:
+//! steps 5 and 6 are left out, all is as it was. The drivers' channels are closed by step 5; that
+//! is how they learn that they have to connect again.
 //!
 //! Source: Xen: sched.h, SHUTDOWN_suspend; docs/misc/xenstore-paths.
 

@@ -18,6 +18,7 @@ pub(super) async fn run(store: Xenstore) {
 async fn follow(store: &Xenstore) -> Result<(), StoreError> {
     let mut watch = store.watch(NODE).await?;
     let mut reached = None;
+    let start_pages = platform::boot_info().map(memory::pages);
     loop {
         waiting("another memory target", watch.next()).await?;
         let target = match store.read_text(NODE).await {
@@ -28,10 +29,10 @@ async fn follow(store: &Xenstore) -> Result<(), StoreError> {
         let (Some(target_kib), Some(info)) = (target, platform::boot_info()) else { continue };
         let target_pages = target_kib.saturating_mul(1024) / PAGE_BYTES;
         let outcome = memory::follow(info, target_pages);
-        if reached == Some(outcome) {
+        let is_start = reached.is_none() && start_pages == Some(outcome.target_pages);
+        if reached.replace(outcome) == Some(outcome) || is_start {
             continue;
         }
-        reached = Some(outcome);
         log::info!("balloon: {} pages of {} wanted", outcome.pages, outcome.target_pages);
         if outcome.pages > outcome.target_pages {
             let missing = outcome.pages - outcome.target_pages;

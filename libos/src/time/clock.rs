@@ -41,8 +41,8 @@ pub fn since_boot() -> Duration {
     Instant::now().since_boot()
 }
 
-/// Time since 1970-01-01 UTC, as the control domain keeps it; nothing on a machine without Xen. It may
-/// be set back and forth: measure with [`Instant`].
+/// Time since 1970-01-01 UTC, as the control domain keeps it; nothing on a machine without Xen. It
+/// may be set back and forth: measure with [`Instant`].
 pub fn wall() -> Option<Duration> {
     CLOCK.get()?.wall(arch::tsc::read)
 }

@@ -8,6 +8,7 @@ use alloc::format;
 use alloc::string::String;
 use arch::cpu;
 use xen::gnttab::{Foreign, Grants, SetupError, Version};
+use xen::hypercall::Extents;
 use xen::page::SharedPage;
 use xen::window::{Sizes, Window};
 use xen::{Hypervisor, Native};
@@ -63,7 +64,7 @@ impl OwnGrants {
 
     /// Gives frames whose pages were mapped elsewhere new pages.
     pub fn refill(&self, gfns: &[u64]) -> Result<(), String> {
-        match Native.populate_physmap(gfns) {
+        match Native.populate_physmap(Extents { gfns, order: 0 }) {
             Ok(done) if done == gfns.len() => Ok(()),
             other => Err(format!("{} frames are to be refilled: {other:?}", gfns.len())),
         }

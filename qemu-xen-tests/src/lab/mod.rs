@@ -55,6 +55,19 @@ impl Default for LabOptions {
     }
 }
 
+/// Memory that Xen keeps for itself and for a domain's own structures.
+const XEN_MIB: u32 = 512;
+
+impl LabOptions {
+    /// With memory for a guest of this size, beside dom0 and Xen.
+    #[must_use]
+    pub fn with_room_for(mut self, guest_mib: u32) -> Self {
+        let needed_mib = self.dom0_memory_mib.saturating_add(guest_mib).saturating_add(XEN_MIB);
+        self.memory_mib = self.memory_mib.max(needed_mib);
+        self
+    }
+}
+
 /// A lab. Dropping it ends QEMU.
 pub struct Lab {
     folder: PathBuf,

@@ -128,9 +128,6 @@ const LAG: Duration = Duration::from_millis(400);
 /// From this size on, a guest's memory has to be free before the next one is created.
 const LARGE_MIB: u32 = 256;
 
-/// Memory of the lab besides dom0's and the largest guest's.
-const SPARE_MIB: u32 = 512;
-
 /// Runs tests; `image` gives the bootable file of a kernel. Prints a line for each.
 ///
 /// # Errors
@@ -141,10 +138,8 @@ pub fn run(
     options: &LabOptions,
 ) -> Result<Summary> {
     let mut summary = Summary::default();
-    let largest = tests.iter().map(|test| test.memory_mib).max().unwrap_or(0);
-    let memory_mib = options.memory_mib.max(options.dom0_memory_mib + largest + SPARE_MIB);
-    let options = &LabOptions { memory_mib, ..options.clone() };
-    let options = &with_room(options, tests);
+    let largest_mib = tests.iter().map(|test| test.memory_mib).max().unwrap_or(0);
+    let options = &options.clone().with_room_for(largest_mib);
     let mut lab = Some(Lab::boot(options, &Progress::new())?);
     let mut deaths = 0;
     for (done, test) in tests.iter().enumerate() {
@@ -165,16 +160,6 @@ pub fn run(
         }
     }
     Ok(summary)
-}
-
-/// Memory that Xen keeps for itself and for a domain's own structures.
-const XEN_MIB: u32 = 512;
-
-/// The options with memory for the largest guest.
-fn with_room(options: &LabOptions, tests: &[Test]) -> LabOptions {
-    let largest_mib = tests.iter().map(|test| test.memory_mib).max().unwrap_or(0);
-    let needed_mib = options.dom0_memory_mib + largest_mib + XEN_MIB;
-    LabOptions { memory_mib: options.memory_mib.max(needed_mib), ..options.clone() }
 }
 
 fn report(test: &Test, outcome: &Outcome, logs: &[RunLog], time: Duration) {

@@ -26,7 +26,8 @@ pub fn run(options: &cli::Run) -> Result<u8> {
     let lab_options = LabOptions {
         console_log: Some(built.app.output_directory().join("lab.log")),
         ..options.machine.lab_options()
-    };
+    }
+    .with_room_for(options.memory);
     let lab = Lab::boot(&lab_options, &progress)?;
     let kernel = lab.send(&built.image, &format!("{}.xen", built.app.name))?;
     let mut config = Config::new(&built.app.name, &kernel, options.memory).preserved();

@@ -5,6 +5,16 @@ fn array<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..offset.checked_add(N)?)?.try_into().ok()
 }
 
+/// The 16-bit field at `offset`.
+pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    array(bytes, offset).map(u16::from_le_bytes)
+}
+
+/// The signed 16-bit field at `offset`.
+pub(crate) fn i16_at(bytes: &[u8], offset: usize) -> Option<i16> {
+    array(bytes, offset).map(i16::from_le_bytes)
+}
+
 /// The 32-bit field at `offset`.
 pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     array(bytes, offset).map(u32::from_le_bytes)

@@ -1,4 +1,5 @@
-//! The pages that every domain has: shared info and the console ring, found and mapped.
+//! The pages that every domain has: shared info and the rings of console and xenstore, found and
+//! mapped.
 
 use crate::Hypervisor;
 use crate::console::Ring;
@@ -47,23 +48,23 @@ pub fn console(
     Ok(found.map(|(page, port)| (Ring::new(page), port)))
 }
 
-/// The page of xenstore's ring and its port, or nothing if the toolstack gave this domain none.
-pub fn store(
+/// The page of the xenstore ring and its port, or nothing if the toolstack gave this domain no
+/// store. Both may be others after a resume.
+pub fn xenstore(
     xen: &impl Hypervisor,
     memory_map: &[MemoryMapEntry],
 ) -> Result<Option<(SharedPage, EvtchnPort)>, AttachError> {
     ring_page(xen, memory_map, Param::StorePfn, Param::StoreEvtchn)
 }
 
-/// A page and a port that two parameters name.
 fn ring_page(
     xen: &impl Hypervisor,
     memory_map: &[MemoryMapEntry],
     pfn: Param,
-    port: Param,
+    evtchn: Param,
 ) -> Result<Option<(SharedPage, EvtchnPort)>, AttachError> {
     let gfn = xen.hvm_param(pfn).map_err(AttachError::Xen)?;
-    let port = xen.hvm_param(port).map_err(AttachError::Xen)?;
+    let port = xen.hvm_param(evtchn).map_err(AttachError::Xen)?;
     if gfn == 0 || port == 0 {
         return Ok(None);
     }

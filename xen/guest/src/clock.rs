@@ -98,6 +98,14 @@ impl Clock {
         }
     }
 
+    /// The shared info page that the clock reads; nothing without Xen.
+    pub fn page(&self) -> Option<&Arc<SharedPage>> {
+        match &self.source {
+            Source::Page(page) => Some(page),
+            Source::Fixed(_) => None,
+        }
+    }
+
     /// Time since 1970-01-01 UTC, as the control domain has set it; nothing without Xen.
     pub fn wall(&self, now_tsc: fn() -> u64) -> Option<Duration> {
         let Source::Page(page) = &self.source else { return None };

@@ -25,6 +25,7 @@ pub mod ring;
 #[cfg(not(xenios_kernel))]
 pub mod testing;
 pub mod window;
+pub mod xenbus;
 pub mod xenstore;
 
 pub use hypercall::Hypervisor;

@@ -1,10 +1,13 @@
-//! A page that someone else writes while we read: [`SharedPage`].
+//! A page that someone else writes while we read: [`SharedPage`]. And pages that others only read:
+//! [`PageRun`].
 //!
 //! There is never a Rust reference to its bytes. They are copied in and out, or read and written as
 //! atomic words; what was copied out is ours and stays as it is, so it is checked after the copy.
 //!
 //! All offsets are ours, never a peer's: one beyond the page is a bug and panics.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -124,6 +127,7 @@ impl SharedPage {
     }
 
     /// Copies bytes from `offset` on into `to`.
+    #[inline]
     pub fn read(&self, offset: usize, to: &mut [u8]) {
         let from = self.at(offset, to.len());
         // SAFETY: `at` checked the bounds; `to` is ours alone, so the two do not overlap. The peer
@@ -133,6 +137,7 @@ impl SharedPage {
     }
 
     /// Copies `from` to `offset`.
+    #[inline]
     pub fn write(&self, offset: usize, from: &[u8]) {
         let to = self.at(offset, from.len());
         // SAFETY: as for `read`.
@@ -154,6 +159,7 @@ impl SharedPage {
     }
 
     /// The 32-bit word at `offset`, a multiple of 4, as an atomic.
+    #[inline]
     pub fn u32_at(&self, offset: usize) -> &AtomicU32 {
         assert!(offset.is_multiple_of(4));
         // SAFETY: as above, and aligned: the page is, and so is the offset.
@@ -168,10 +174,71 @@ impl SharedPage {
     }
 
     /// Where `len` bytes at `offset` lie.
+    #[inline]
     fn at(&self, offset: usize, len: usize) -> NonNull<u8> {
         assert!(offset <= PAGE_BYTES && len <= PAGE_BYTES - offset, "beyond a shared page");
         // SAFETY: the result stays within the page or one past it.
         unsafe { self.base.add(offset) }
+    }
+}
+
+/// Neighbouring pages of our RAM that peers read at most: their bytes are plain memory to us.
+///
+/// What a packet is written into, and shown from.
+pub struct PageRun {
+    /// Never empty, and each begins where the one before it ends.
+    pages: Vec<Arc<SharedPage>>,
+}
+
+impl PageRun {
+    /// `count` zeroed pages, at least 1; nothing if memory is out, or in too small pieces. Each
+    /// becomes free when nobody holds it any more.
+    pub fn allocate(count: usize) -> Option<Self> {
+        let pages = Self::frames(count.max(1))?;
+        Some(Self { pages: pages.into_iter().map(Arc::new).collect() })
+    }
+
+    #[cfg(xenios_kernel)]
+    fn frames(count: usize) -> Option<Vec<SharedPage>> {
+        let run = arch::frames::allocate(count as u64, 1)?;
+        let page = |index| {
+            let start = run.start() + (index * PAGE_BYTES) as u64;
+            let frame = arch::addr::PhysRange::from_len(start, PAGE_BYTES as u64)?;
+            let base = NonNull::new(core::ptr::with_exposed_provenance_mut(start as usize))?;
+            let gfn = start / PAGE_BYTES as u64;
+            let page = SharedPage { base, gfn, backing: Backing::Frame(frame) };
+            page.clear();
+            Some(page)
+        };
+        (0..count).map(page).collect()
+    }
+
+    #[cfg(not(xenios_kernel))]
+    fn frames(count: usize) -> Option<Vec<SharedPage>> {
+        let (base, pages) = host::allocate_run(count);
+        let page = |(index, (view, gfn))| {
+            // SAFETY: `base` leads to all `count` pages, and `index` is less.
+            let base = unsafe { base.add(index * PAGE_BYTES) };
+            SharedPage { base, gfn, backing: Backing::Host(view) }
+        };
+        Some(pages.into_iter().enumerate().map(page).collect())
+    }
+
+    /// Their bytes, those of all pages in one piece.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        let bytes = self.pages.len() * PAGE_BYTES;
+        // SAFETY:
+        // 1. the pages lie one after the other, and the first one's pointer leads to all of them;
+        // 2. no one of us reaches them otherwise: they are handed out by `shared` alone, to
+        //    `crate::gnttab::lent`, which reads and writes none of them, and whoever holds one
+        //    after the run is gone does not either;
+        // 3. no peer writes them: they are granted there for reading alone.
+        unsafe { core::slice::from_raw_parts_mut(self.pages[0].base.as_ptr(), bytes) }
+    }
+
+    /// The pages, to be granted for reading and for nothing else.
+    pub(crate) fn shared(&self) -> &[Arc<SharedPage>] {
+        &self.pages
     }
 }
 
@@ -240,5 +307,18 @@ mod tests {
     #[should_panic(expected = "beyond a shared page")]
     fn an_offset_beyond_the_page_is_a_bug() {
         SharedPage::allocate().unwrap().write(4090, b"abcdefg");
+    }
+    #[test]
+    fn a_run_is_one_piece_and_each_page_is_seen_by_itself() {
+        let mut run = PageRun::allocate(3).unwrap();
+        let gfns: Vec<u64> = run.shared().iter().map(|page| page.gfn()).collect();
+        let peers: Vec<SharedPage> = run.shared().iter().map(|page| page.peer()).collect();
+        assert_eq!(run.bytes(), &[0; 3 * PAGE_BYTES]);
+        run.bytes()[4094..4098].copy_from_slice(b"abcd");
+        let mut read = [0; 2];
+        SharedPage::peer_at(gfns[1]).unwrap().read(0, &mut read);
+        assert_eq!(&read, b"cd");
+        drop(run);
+        assert!(peers.iter().all(SharedPage::is_freed));
     }
 }

@@ -141,11 +141,13 @@ impl<M: TableMemory> AddressSpace<M> {
         let child = self.memory.allocate().ok_or(MapError::OutOfFrames)?;
         let below = level - 1;
         let small_flags = if below == 1 { flags - Flags::HUGE_PAGE } else { flags };
-        for (i, slot) in self.memory.table_mut(child).iter_mut().enumerate() {
-            if present {
-                slot.set_addr(addr + i as u64 * entry_bytes(below), small_flags);
-            } else {
-                slot.set_addr(PhysAddr::zero(), flags);
+        // A new table is all zero: what is plainly unmapped needs no writing.
+        if !flags.is_empty() {
+            let step = if present { entry_bytes(below) } else { 0 };
+            let mut slot_addr = addr;
+            for slot in self.memory.table_mut(child).iter_mut() {
+                slot.set_addr(slot_addr, small_flags);
+                slot_addr += step;
             }
         }
         self.memory.table_mut(table)[index].set_addr(child, Flags::PRESENT | Flags::WRITABLE);

@@ -10,10 +10,11 @@
 //!    upcall in the gap ─┘    └──────┘ the handler returns behind the hlt
 //! ```
 //!
-//! `sti` takes effect one instruction late, so on a real CPU an upcall never comes between it and the
-//! `hlt` (Intel SDM volume 2, STI). An emulated hypervisor may lose that delay when it leaves the guest
-//! there: the handler would then clear the flag and the CPU would sleep with the event unseen. So the
-//! handler does not depend on the delay: what it interrupts at the `hlt` goes on behind it.
+//! `sti` takes effect one instruction late, so on a real CPU an upcall never comes between it and
+//! the `hlt` (Intel SDM volume 2, STI). An emulated hypervisor may lose that delay when it leaves
+//! the guest there: the handler would then clear the flag and the CPU would sleep with the event
+//! unseen. So the handler does not depend on the delay: what it interrupts at the `hlt` goes on
+//! behind it.
 
 use super::entry::addr_of;
 use crate::addr::VirtAddr;
@@ -56,8 +57,8 @@ unsafe extern "C" {
 
 /// Sleeps until the upcall comes. Interrupts are off before and after.
 pub(crate) fn wait_for_upcall() {
-    // SAFETY: keeps all registers; the only interrupt that can come is the upcall, whose handler saves
-    // what it uses.
+    // SAFETY: keeps all registers; the only interrupt that can come is the upcall, whose handler
+    // saves what it uses.
     unsafe { trap_wait_for_upcall() };
 }
 

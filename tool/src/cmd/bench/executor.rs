@@ -3,11 +3,12 @@
 //! First on the host, beside tokio's current-thread executor: how long it takes on this machine.
 //! Then in a guest in counted time, where every instruction takes 2 ns: how much there is to do.
 
+use super::{LIMIT, lab_options};
 use crate::cli;
 use crate::cmd::build;
 use crate::workspace::{cargo, checkout};
 use qemu_xen_tests::xl::Config;
-use qemu_xen_tests::{Context, Error, Lab, LabOptions, Progress, Result};
+use qemu_xen_tests::{Context, Error, Lab, Progress, Result};
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,8 +16,6 @@ use std::time::Duration;
 const KERNEL: &str = "exec-bench";
 /// Its memory: a hundred thousand tasks live in it.
 const MEMORY_MIB: u32 = 128;
-/// Counted time runs slower than the clock on the wall.
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// Measures it.
 pub fn run(options: &cli::Bench) -> Result<u8> {
@@ -43,13 +42,7 @@ fn on_the_host() -> Result<()> {
 fn in_a_guest(options: &cli::Bench) -> Result<Vec<String>> {
     let built = build::build(KERNEL, &options.profile)?;
     let progress = Progress::new();
-    let lab_options = LabOptions {
-        counted_time: true,
-        boot_limit: Duration::from_secs(600),
-        console_log: Some(built.app.output_directory().join("bench-lab.log")),
-        ..LabOptions::default()
-    };
-    let lab = Lab::boot(&lab_options, &progress)?;
+    let lab = Lab::boot(&lab_options(&built.app, MEMORY_MIB), &progress)?;
     progress.step("measuring in a guest");
     let kernel = lab.send(&built.image, "exec-bench.xen")?;
     let name = lab.fresh_name(KERNEL);

@@ -5,8 +5,8 @@
 //!   ├─ type ─┼─ req_id ─┼─ tx_id ┼─ len ─┼─ len bytes ─┤     one message, either way
 //! ```
 //!
-//! [`Parser`] cuts messages out of a stream that arrives in any pieces. The modules below make values
-//! of what is inside: paths, error names, permissions, lists and numbers in text.
+//! [`Parser`] cuts messages out of a stream that arrives in any pieces. The modules below make
+//! values of what is inside: paths, error names, permissions, lists and numbers in text.
 
 mod error;
 mod parser;

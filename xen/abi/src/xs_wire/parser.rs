@@ -47,8 +47,8 @@ impl Parser {
         self.filled > 0
     }
 
-    /// Takes bytes from the front of `bytes` until a message is complete, or none are left. To be called
-    /// again until it gives nothing.
+    /// Takes bytes from the front of `bytes` until a message is complete, or none are left. To be
+    /// called again until it gives nothing.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Permissions of a node: a letter and a domain each (Xen: docs/misc/xenstore.txt, "permissions").
 //!
-//! The first of a node's permissions names its owner, who may do all, and what every domain may do that
-//! none of the others names.
+//! The first of a node's permissions names its owner, who may do all, and what every domain may do
+//! that none of the others names.
 
 use super::text::decimal;
 use crate::DomId;

@@ -84,7 +84,8 @@ pub struct DirectoryPart<'a> {
     pub is_last: bool,
 }
 
-/// Reads the payload of a DIRECTORY_PART reply: the generation, names, and an empty name at the end.
+/// Reads the payload of a DIRECTORY_PART reply: the generation, names, and an empty name at the
+/// end.
 pub fn directory_part(payload: &[u8]) -> Result<DirectoryPart<'_>, TextError> {
     let mut rest = payload;
     let generation = decimal(first(&mut rest)?).ok_or(TextError::Number)?;

@@ -3,7 +3,6 @@
 use super::Ring;
 use alloc::boxed::Box;
 use alloc::vec;
-use core::fmt::Write;
 
 /// A queue of text with room for a fixed number of bytes.
 ///
@@ -130,13 +129,19 @@ impl Queue {
         if self.lost == 0 {
             return false;
         }
-        let mut note = Note { bytes: [0; 64], len: 0 };
-        // The note fits: a number has at most 20 digits.
-        let _ = write!(note, "[{} console lines lost]\r\n", self.lost);
-        if ring.room() < note.len {
+        let mut note = [0; 64];
+        let mut len = 0;
+        arch::text::format(format_args!("[{} console lines lost]\r\n", self.lost), &mut |piece| {
+            // The note fits: a number has at most 20 digits.
+            if let Some(to) = note.get_mut(len..len + piece.len()) {
+                to.copy_from_slice(piece.as_bytes());
+                len += piece.len();
+            }
+        });
+        if ring.room() < len {
             return false;
         }
-        ring.write(&note.bytes[..note.len]);
+        ring.write(&note[..len]);
         self.lost = 0;
         true
     }
@@ -154,22 +159,6 @@ impl Queue {
     fn count_lost(&mut self, lines: usize) {
         self.lost += lines as u64;
         self.lost_total += lines as u64;
-    }
-}
-
-/// A short text on the stack.
-struct Note {
-    bytes: [u8; 64],
-    len: usize,
-}
-
-impl core::fmt::Write for Note {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        let end = self.len + text.len();
-        let to = self.bytes.get_mut(self.len..end).ok_or(core::fmt::Error)?;
-        to.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
     }
 }
 

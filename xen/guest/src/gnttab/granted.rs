@@ -4,6 +4,7 @@ use super::StillInUse;
 use super::state::{Lease, Shared};
 use crate::page::SharedPage;
 use alloc::sync::Arc;
+use core::borrow::Borrow;
 use core::fmt;
 use core::ops::Deref;
 use xen_abi::gnttab::GrantRef;
@@ -73,6 +74,12 @@ impl Deref for GrantedPage {
     type Target = SharedPage;
 
     fn deref(&self) -> &SharedPage {
+        &self.page
+    }
+}
+
+impl Borrow<SharedPage> for GrantedPage {
+    fn borrow(&self) -> &SharedPage {
         &self.page
     }
 }

@@ -34,6 +34,7 @@ mod copy;
 mod error;
 mod foreign;
 mod granted;
+mod lent;
 mod owner;
 mod pool;
 mod state;
@@ -45,6 +46,7 @@ pub use copy::{CopyEnd, CopyError, CopyOp, EAGAIN_TRIES};
 pub use error::{GrantError, SetupError, StillInUse};
 pub use foreign::{Foreign, ForeignCounters, MapError, MappedGrants};
 pub use granted::GrantedPage;
+pub use lent::LentPages;
 pub use pool::{Check, PagePool, PoolCounters};
 pub use state::RECLAIM_TRIES;
 

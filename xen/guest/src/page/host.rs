@@ -12,33 +12,58 @@
 #![deny(unsafe_code)]
 
 use super::{Backing, PAGE_BYTES, PageError, SharedPage, is_ram};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use spin::Mutex;
 use xen_abi::memory::MemoryMapEntry;
 
-/// Memory with the alignment of a page. Reached as atomics of any size.
+/// Memory of a page, with its alignment. Reached as atomics of any size.
 #[repr(C, align(4096))]
+struct Bytes([AtomicU64; PAGE_BYTES / 8]);
+
+/// Neighbouring pages.
+struct Block {
+    bytes: Box<[Bytes]>,
+    /// The page that was allocated was dropped: a guest's frame would be free now.
+    freed: Box<[AtomicBool]>,
+}
+
+/// A page of a block.
+#[derive(Clone)]
 pub(super) struct Memory {
-    words: [AtomicU64; PAGE_BYTES / 8],
-    /// The page that `allocate` gave was dropped: a guest's frame would be free now.
-    freed: AtomicBool,
+    block: Arc<Block>,
+    index: usize,
+}
+
+impl Memory {
+    /// The first of `count` new pages.
+    fn new(count: usize) -> Self {
+        let bytes = (0..count).map(|_| Bytes([const { AtomicU64::new(0) }; PAGE_BYTES / 8]));
+        let freed = (0..count).map(|_| AtomicBool::new(false)).collect();
+        Self { block: Arc::new(Block { bytes: bytes.collect(), freed }), index: 0 }
+    }
+
+    fn freed(&self) -> &AtomicBool {
+        &self.block.freed[self.index]
+    }
 }
 
 /// What a `SharedPage` is of a piece of memory.
 pub(super) enum View {
     /// It was allocated: dropping it frees the frame.
-    Owner(Arc<Memory>),
+    Owner(Memory),
     /// A peer's view, or a page that stays where it was placed.
-    Other(Arc<Memory>),
+    Other(Memory),
     /// A view that counts as long as it lives, see [`SharedPage::views_at`].
-    Slot(Arc<Memory>, u64),
+    Slot(Memory, u64),
 }
 
 impl View {
-    fn memory(&self) -> &Arc<Memory> {
+    fn memory(&self) -> &Memory {
         match self {
             Self::Owner(memory) | Self::Other(memory) | Self::Slot(memory, _) => memory,
         }
@@ -48,7 +73,7 @@ impl View {
 impl Drop for View {
     fn drop(&mut self) {
         match self {
-            Self::Owner(memory) => memory.freed.store(true, Ordering::Relaxed),
+            Self::Owner(memory) => memory.freed().store(true, Ordering::Relaxed),
             Self::Other(_) => {}
             Self::Slot(_, gfn) => {
                 if let Some(place) = PLACES.lock().by_gfn.get_mut(gfn) {
@@ -60,7 +85,8 @@ impl Drop for View {
 }
 
 struct Place {
-    memory: Weak<Memory>,
+    block: Weak<Block>,
+    index: usize,
     /// Living pages that `in_slot` made.
     views: usize,
 }
@@ -76,28 +102,33 @@ static PLACES: Mutex<Places> =
     Mutex::new(Places { by_gfn: BTreeMap::new(), last: 0x1000, purge_at: 1024 });
 
 impl Places {
-    fn put(&mut self, gfn: u64, memory: &Arc<Memory>) {
+    fn put(&mut self, gfn: u64, memory: &Memory) {
         if self.by_gfn.len() >= self.purge_at {
-            self.by_gfn.retain(|_, place| place.memory.strong_count() > 0);
+            self.by_gfn.retain(|_, place| place.block.strong_count() > 0);
             self.purge_at = 1024.max(2 * self.by_gfn.len());
         }
-        self.by_gfn.insert(gfn, Place { memory: Arc::downgrade(memory), views: 0 });
+        let (block, index) = (Arc::downgrade(&memory.block), memory.index);
+        self.by_gfn.insert(gfn, Place { block, index, views: 0 });
     }
 
-    fn find(&self, gfn: u64) -> Option<Arc<Memory>> {
-        self.by_gfn.get(&gfn)?.memory.upgrade()
+    fn find(&self, gfn: u64) -> Option<Memory> {
+        let place = self.by_gfn.get(&gfn)?;
+        Some(Memory { block: place.block.upgrade()?, index: place.index })
+    }
+
+    /// A number for a new page.
+    fn add(&mut self, memory: &Memory) -> u64 {
+        self.last += 1;
+        self.put(self.last, memory);
+        self.last
     }
 }
 
 impl SharedPage {
     /// A zeroed page of the host's memory that plays one of ours.
     pub fn allocate() -> Option<Self> {
-        let words = [const { AtomicU64::new(0) }; PAGE_BYTES / 8];
-        let memory = Arc::new(Memory { words, freed: AtomicBool::new(false) });
-        let mut places = PLACES.lock();
-        places.last += 1;
-        let gfn = places.last;
-        places.put(gfn, &memory);
+        let memory = Memory::new(1);
+        let gfn = PLACES.lock().add(&memory);
         Some(Self::of(View::Owner(memory), gfn))
     }
 
@@ -156,13 +187,28 @@ impl SharedPage {
     /// access through this view a use after free.
     pub fn is_freed(&self) -> bool {
         let Backing::Host(view) = &self.backing;
-        view.memory().freed.load(Ordering::Relaxed)
+        view.memory().freed().load(Ordering::Relaxed)
     }
 
     fn of(view: View, gfn: u64) -> Self {
-        let base = NonNull::from(&view.memory().words).cast();
+        let memory = view.memory();
+        let base = NonNull::from(&memory.block.bytes[memory.index]).cast();
         Self { base, gfn, backing: Backing::Host(view) }
     }
+}
+
+/// `count` zeroed pages that lie one after the other: where they do, and the view and the number of
+/// each.
+pub(super) fn allocate_run(count: usize) -> (NonNull<u8>, Vec<(View, u64)>) {
+    let first = Memory::new(count);
+    let base = NonNull::from(&*first.block.bytes).cast();
+    let mut places = PLACES.lock();
+    let pages = (0..count).map(|index| {
+        let memory = Memory { index, ..first.clone() };
+        let gfn = places.add(&memory);
+        (View::Owner(memory), gfn)
+    });
+    (base, pages.collect())
 }
 
 #[cfg(test)]

@@ -1,26 +1,28 @@
 //! The end that answers.
 
 use super::{RingError, RingIdx, RingPages, event_is_due};
+use crate::page::SharedPage;
+use core::borrow::Borrow;
 use xen_abi::ring::{REQ_EVENT, REQ_PROD, RSP_EVENT, RSP_PROD};
 
 /// The backend's end of a ring.
-pub struct Back {
-    pages: RingPages,
+pub struct Back<P = SharedPage> {
+    pages: RingPages<P>,
     req_cons: RingIdx,
     /// Responses written, and those of them that the frontend may see.
     rsp_prod_pvt: RingIdx,
     rsp_prod: RingIdx,
 }
 
-impl Back {
+impl<P: Borrow<SharedPage>> Back<P> {
     /// Attaches to a ring that the frontend has set up, at its current indices.
-    pub fn attach(pages: RingPages) -> Self {
+    pub fn attach(pages: RingPages<P>) -> Self {
         let start = pages.load(RSP_PROD);
         Self { pages, req_cons: start, rsp_prod_pvt: start, rsp_prod: start }
     }
 
     /// The memory.
-    pub fn pages(&self) -> &RingPages {
+    pub fn pages(&self) -> &RingPages<P> {
         &self.pages
     }
 

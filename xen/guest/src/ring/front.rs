@@ -1,26 +1,30 @@
 //! The end that asks.
 
 use super::{RingError, RingIdx, RingPages, event_is_due};
+use crate::page::SharedPage;
+use core::borrow::Borrow;
 use core::sync::atomic::{Ordering, fence};
 use xen_abi::ring::{REQ_EVENT, REQ_PROD, RSP_EVENT, RSP_PROD};
 
 /// The frontend's end of a ring.
-pub struct Front {
-    pages: RingPages,
+pub struct Front<P = SharedPage> {
+    pages: RingPages<P>,
     /// Requests written, and those of them that the backend may see.
     req_prod_pvt: RingIdx,
     req_prod: RingIdx,
     rsp_cons: RingIdx,
+    /// Responses that were found to be there, and not popped yet.
+    ready: u32,
 }
 
-impl Front {
+impl<P: Borrow<SharedPage>> Front<P> {
     /// A ring that is new to both ends (Xen: io/ring.h, SHARED_RING_INIT).
-    pub fn new(pages: RingPages) -> Self {
+    pub fn new(pages: RingPages<P>) -> Self {
         Self::starting_at(pages, RingIdx(0))
     }
 
     /// The same with all indices at `start`. Xen's rings start at 0; tests start beside the wrap.
-    pub fn starting_at(pages: RingPages, start: RingIdx) -> Self {
+    pub fn starting_at(pages: RingPages<P>, start: RingIdx) -> Self {
         for (offset, index) in [
             (REQ_PROD, start),
             (RSP_PROD, start),
@@ -30,16 +34,16 @@ impl Front {
             pages.word(offset).store(index.0, Ordering::Relaxed);
         }
         fence(Ordering::SeqCst);
-        Self { pages, req_prod_pvt: start, req_prod: start, rsp_cons: start }
+        Self { pages, req_prod_pvt: start, req_prod: start, rsp_cons: start, ready: 0 }
     }
 
     /// The memory, to be granted.
-    pub fn pages(&self) -> &RingPages {
+    pub fn pages(&self) -> &RingPages<P> {
         &self.pages
     }
 
     /// The memory, to be taken back.
-    pub fn into_pages(self) -> RingPages {
+    pub fn into_pages(self) -> RingPages<P> {
         self.pages
     }
 
@@ -55,6 +59,7 @@ impl Front {
 
     /// Writes a request into the next slot; its index. Nothing if the ring is full. The backend
     /// sees it after [`Self::publish`].
+    #[inline]
     pub fn push(&mut self, request: &[u8]) -> Option<RingIdx> {
         debug_assert!(request.len() <= self.pages.slot_bytes());
         if self.room() == 0 {
@@ -97,10 +102,15 @@ impl Front {
     ///
     /// # Errors
     /// As for [`Self::pending`].
+    #[inline]
     pub fn pop(&mut self, response: &mut [u8]) -> Result<bool, RingError> {
-        if self.pending()? == 0 {
-            return Ok(false);
+        if self.ready == 0 {
+            self.ready = self.pending()?;
+            if self.ready == 0 {
+                return Ok(false);
+            }
         }
+        self.ready -= 1;
         self.pages.read_slot(self.rsp_cons, response);
         self.rsp_cons = self.rsp_cons.plus(1);
         Ok(true)

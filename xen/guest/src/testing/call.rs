@@ -53,7 +53,8 @@ pub(super) struct Failure {
     pub errno: Errno,
 }
 
-/// Hands the pages of each extent to `act`; how many extents were done as a whole, from the first on.
+/// Hands the pages of each extent to `act`; how many extents were done as a whole, from the first
+/// on.
 fn whole_extents(extents: Extents<'_>, mut act: impl FnMut(&[u64]) -> usize) -> usize {
     let pages = 1u64 << extents.order;
     let done = extents.gfns.iter().position(|&first| {

@@ -59,8 +59,8 @@ impl<'a> Tasks<'a> {
     }
 }
 
-/// Runs a future to its end. `progress` lets the rest of the world do something, and says whether it
-/// did; `None` when nothing can happen any more and the future is not done.
+/// Runs a future to its end. `progress` lets the rest of the world do something, and says whether
+/// it did; `None` when nothing can happen any more and the future is not done.
 pub fn run<T>(future: impl Future<Output = T>, mut progress: impl FnMut() -> bool) -> Option<T> {
     let mut future = pin!(future);
     let woken = Arc::new(Flag(AtomicBool::new(true)));

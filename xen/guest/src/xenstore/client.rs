@@ -67,16 +67,16 @@ impl Xenstore {
         Self(Nodes { shared, scope: Scope::NONE })
     }
 
-    /// To be called when the store has sent an event, its pending bit cleared before: takes what has
-    /// arrived, sends what waits for room, wakes who waits.
+    /// To be called when the store has sent an event, its pending bit cleared before: takes what
+    /// has arrived, sends what waits for room, wakes who waits.
     pub fn on_event(&self) {
         self.shared.with(|_| ());
     }
 
-    /// Goes on with a new ring after the domain was resumed in a new one. Of the requests that have no
-    /// answer yet, those in a transaction fail with [`StoreError::AGAIN`], so that the transaction is
-    /// done again; all others are sent again: reading has no effect, and the effects of writing went
-    /// down with the old domain. Every watch is registered again and fires.
+    /// Goes on with a new ring after the domain was resumed in a new one. Of the requests that have
+    /// no answer yet, those in a transaction fail with [`StoreError::AGAIN`], so that the
+    /// transaction is done again; all others are sent again: reading has no effect, and the effects
+    /// of writing went down with the old domain. Every watch is registered again and fires.
     pub fn resume(&self, page: SharedPage, doorbell: impl Doorbell) {
         let doorbell: Arc<dyn Doorbell> = Arc::new(doorbell);
         self.shared.with(|link| link.resume(Ring::new(page), doorbell));
@@ -137,8 +137,8 @@ impl Xenstore {
 ///
 /// # Cancellation
 ///
-/// Every request may be dropped at any time. One that has not been sent is not sent any more; one that
-/// has been may take effect, and its answer is thrown away.
+/// Every request may be dropped at any time. One that has not been sent is not sent any more; one
+/// that has been may take effect, and its answer is thrown away.
 #[derive(Clone)]
 pub struct Nodes {
     pub(super) shared: Arc<Shared>,
@@ -176,8 +176,8 @@ impl Nodes {
         check_ok(&self.call(MessageType::RM, path, b"")?.await?.payload)
     }
 
-    /// The names of a node's children, up to [`DIRECTORY_MAX_BYTES`] of them. A list too long for one
-    /// reply is read in parts, and again from the start if it changes meanwhile.
+    /// The names of a node's children, up to [`DIRECTORY_MAX_BYTES`] of them. A list too long for
+    /// one reply is read in parts, and again from the start if it changes meanwhile.
     pub async fn directory(&self, path: &str) -> Result<Vec<String>, StoreError> {
         match self.call(MessageType::DIRECTORY, path, b"")?.await {
             Ok(reply) => split(&reply.payload),

@@ -54,8 +54,8 @@ impl fmt::Display for StoreError {
 
 /// What is wrong with a message of the store's.
 ///
-/// The first six say that the stream as a whole cannot be trusted any more: the connection is broken.
-/// Of the others only the one request suffers.
+/// The first six say that the stream as a whole cannot be trusted any more: the connection is
+/// broken. Of the others only the one request suffers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum BadReply {

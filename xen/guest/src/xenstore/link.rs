@@ -106,7 +106,8 @@ impl Link {
         if let Phase::Broken(error) = self.phase { Err(error) } else { Ok(()) }
     }
 
-    /// Takes what the store has sent and sends what fits; what is to be done about it without the lock.
+    /// Takes what the store has sent and sends what fits; what is to be done about it without the
+    /// lock.
     pub fn settle(&mut self) -> Aftermath {
         while self.step() {}
         let due = core::mem::take(&mut self.ring_due);

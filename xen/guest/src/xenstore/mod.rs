@@ -1,11 +1,12 @@
-//! The client of xenstore, the tree of small texts by which the domains of a machine find each other.
+//! The client of xenstore, the tree of small texts by which the domains of a machine find each
+//! other.
 //!
 //! ```text
 //!   tasks ── Xenstore, Nodes ── Watch ── Transaction        async, cheap to clone
 //!                    │  lock; wakers are called when it is released
 //!                   Link            fresh start, broken ring, resume
 //!              ┌─────┴──────┐
-//!          Protocol        Ring     messages in, bytes out │ bytes in a page that the store writes too
+//!          Protocol        Ring     messages in, bytes out │ bytes in a page both sides write
 //!     requests, watches
 //! ```
 //!

@@ -1,8 +1,8 @@
 //! The client's side of the protocol without any I/O: messages in, decisions, bytes out.
 //!
 //! It calls no waker. Those that are due, and those that are not needed any more, are put into
-//! [`Wakers`]; whoever drives the protocol wakes or drops them when no lock is held, because either may
-//! run code of the executor's that comes back here.
+//! [`Wakers`]; whoever drives the protocol wakes or drops them when no lock is held, because either
+//! may run code of the executor's that comes back here.
 
 use super::error::{BadReply, StoreError};
 use super::request::{Epoch, Fate, OutstandingRequest, Owner, Request, Scope, Ticket};
@@ -72,8 +72,8 @@ pub(super) struct Protocol {
     last_ticket: u64,
     /// High bits of the last request id.
     round: u32,
-    /// Whether what an earlier user of the ring left is being cleaned up: replies to its requests may
-    /// arrive.
+    /// Whether what an earlier user of the ring left is being cleaned up: replies to its requests
+    /// may arrive.
     resetting: bool,
 }
 
@@ -271,8 +271,8 @@ impl Protocol {
         }
     }
 
-    /// Cleans up behind an earlier user of a ring that cannot be started afresh. A store that does not
-    /// know this request says so, which is fine too.
+    /// Cleans up behind an earlier user of a ring that cannot be started afresh. A store that does
+    /// not know this request says so, which is fine too.
     pub fn reset(&mut self) {
         self.resetting = true;
         self.submit_own(MessageType::RESET_WATCHES, Owner::Reset, &[b"\0"]);
@@ -282,15 +282,16 @@ impl Protocol {
         }
     }
 
-    /// The connection is lost and a new one is there or will be: each request meets its [`Fate`], and
-    /// every watch is registered again.
+    /// The connection is lost and a new one is there or will be: each request meets its [`Fate`],
+    /// and every watch is registered again.
     pub fn restart(&mut self) {
         self.epoch.0 = self.epoch.0.wrapping_add(1);
         self.sending = None;
         self.resetting = false;
-        let flights = self.flights.iter_mut().filter_map(Option::take);
-        let mut requests: Vec<Request> = flights.map(|flight| flight.request).collect();
-        requests.sort_unstable_by_key(|request| request.ticket);
+        let mut requests = Vec::new();
+        while let Some(flight) = self.oldest_flight().and_then(|at| self.flights[at].take()) {
+            requests.push(flight.request);
+        }
         requests.extend(core::mem::take(&mut self.waiting));
         for request in requests {
             match request.fate() {
@@ -318,8 +319,8 @@ impl Protocol {
         self.forget_unfinished();
     }
 
-    /// What was begun and is to be continued is gone with its connection, even if its first result has
-    /// not been taken yet.
+    /// What was begun and is to be continued is gone with its connection, even if its first result
+    /// has not been taken yet.
     fn forget_unfinished(&mut self) {
         let begun = [MessageType::TRANSACTION_START, MessageType::DIRECTORY_PART];
         for done in self.done.iter_mut().filter(|done| begun.contains(&done.kind)) {
@@ -353,9 +354,14 @@ impl Protocol {
 
     /// The request that has waited longest.
     pub fn oldest(&self) -> Option<OutstandingRequest> {
-        let flying = self.flights.iter().flatten().map(|flight| &flight.request);
-        let oldest = flying.min_by_key(|request| request.ticket).or(self.waiting.front());
+        let flight = self.oldest_flight().and_then(|at| self.flights[at].as_ref());
+        let oldest = flight.map(|flight| &flight.request).or(self.waiting.front());
         oldest.map(Request::describe)
+    }
+
+    fn oldest_flight(&self) -> Option<usize> {
+        let ticket = |at: &usize| self.flights[*at].as_ref().map(|flight| flight.request.ticket);
+        (0..IN_FLIGHT_MAX).filter(|at| ticket(at).is_some()).min_by_key(ticket)
     }
 }
 

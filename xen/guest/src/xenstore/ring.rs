@@ -6,8 +6,8 @@
 //!        we           store       store    we       we       store      store    both     store
 //! ```
 //!
-//! Indices run freely through all 32 bits and may begin anywhere: an earlier kernel may have used the
-//! page. The two that are ours are kept here as well, so that nobody changes them.
+//! Indices run freely through all 32 bits and may begin anywhere: an earlier kernel may have used
+//! the page. The two that are ours are kept here as well, so that nobody changes them.
 
 use super::error::Broken;
 use crate::page::SharedPage;
@@ -68,7 +68,8 @@ impl Ring {
         self.page.u32_at(CONNECTION).store(RECONNECT, Ordering::Release);
     }
 
-    /// Takes reply bytes into `to`; how many. If any, the store is to be notified: it may wait for room.
+    /// Takes reply bytes into `to`; how many. If any, the store is to be notified: it may wait for
+    /// room.
     pub fn read(&mut self, to: &mut [u8]) -> Result<usize, Broken> {
         let producer = self.page.u32_at(RSP_PROD).load(Ordering::Acquire);
         let count = used(producer, self.rsp_cons)?.min(to.len());

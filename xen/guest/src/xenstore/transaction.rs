@@ -42,8 +42,8 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`StoreError::AGAIN`] if the transaction met another one, or its connection was lost: nothing has
-    /// taken effect, and all is to be done again from the beginning.
+    /// [`StoreError::AGAIN`] if the transaction met another one, or its connection was lost:
+    /// nothing has taken effect, and all is to be done again from the beginning.
     ///
     /// # Cancellation
     ///
@@ -65,8 +65,8 @@ impl Drop for Transaction {
 }
 
 impl Xenstore {
-    /// Does `body` in a transaction and commits it; all over again, up to [`TRANSACTION_TRIES`] times,
-    /// when it met another one. Other tasks run before each new attempt.
+    /// Does `body` in a transaction and commits it; all over again, up to [`TRANSACTION_TRIES`]
+    /// times, when it met another one. Other tasks run before each new attempt.
     ///
     /// # Errors
     ///

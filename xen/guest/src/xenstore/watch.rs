@@ -39,14 +39,19 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// When the watch will not fire again: the connection is broken for good, or the store did not take
-    /// the watch again after a resume.
+    /// When the watch will not fire again: the connection is broken for good, or the store did not
+    /// take the watch again after a resume.
     ///
     /// # Cancellation
     ///
     /// Safe: no change is lost.
     pub async fn next(&mut self) -> Result<String, StoreError> {
         poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// Forgets what has changed so far: for those who are about to read all of it anyway.
+    pub fn forget(&mut self) {
+        self.shared.with(|link| link.protocol.watches.forget(self.token));
     }
 
     /// [`Self::next`] for those who wait for several things.

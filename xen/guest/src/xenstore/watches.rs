@@ -1,8 +1,8 @@
 //! The watches of a connection: what each waits for, and what has changed.
 //!
-//! Nothing runs when an event arrives; the changed path is put down until someone asks. A path that is
-//! already there is not put down twice, and of more than [`CHANGES_MAX`] nothing is kept but that
-//! something changed, so that no flood of events takes memory.
+//! Nothing runs when an event arrives; the changed path is put down until someone asks. A path that
+//! is already there is not put down twice, and of more than [`CHANGES_MAX`] nothing is kept but
+//! that something changed, so that no flood of events takes memory.
 
 use super::error::StoreError;
 use super::protocol::Wakers;
@@ -96,7 +96,8 @@ impl Watches {
         }
     }
 
-    /// An event. Tokens that we do not know are of watches that are gone, ours or an earlier kernel's.
+    /// An event. Tokens that we do not know are of watches that are gone, ours or an earlier
+    /// kernel's.
     pub fn event(&mut self, path: &[u8], token: &[u8], wakers: &mut Wakers) {
         let token = decimal(token).and_then(|token| u32::try_from(token).ok());
         let Some(entry) = token.and_then(|token| self.find(Token(token))) else { return };
@@ -111,6 +112,13 @@ impl Watches {
             entry.changed.push(path.into());
         }
         entry.wake(wakers);
+    }
+
+    /// What has changed so far is not to be told any more.
+    pub fn forget(&mut self, token: Token) {
+        if let Some(entry) = self.find(token) {
+            entry.changed.clear();
+        }
     }
 
     pub fn poll_registered(

@@ -2,6 +2,7 @@
 
 mod copying;
 mod interleaving;
+mod lending;
 mod life;
 mod mapping;
 mod model;

@@ -1,15 +1,17 @@
-//! A xenstore for tests: a tree with permissions, quotas, watches and transactions, and a server that
-//! speaks the wire protocol on the bytes of the ring page.
+//! A xenstore for tests: a tree with permissions, quotas, watches and transactions, and a server
+//! that speaks the wire protocol on the bytes of the ring page.
 //!
 //! ```text
 //!   client under test ── SharedPage ── StoreServer ──┐
 //!   client under test ── SharedPage ── StoreServer ──┴── FakeStore ── the test itself, as dom0
 //! ```
 
+mod guest;
 mod requests;
 mod server;
 mod tree;
 
+pub use guest::Guest;
 pub use server::StoreServer;
 pub use tree::Quota;
 
@@ -20,7 +22,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use spin::Mutex;
-use tree::{Node, Nodes, View, is_within};
+use tree::{Changed, Node, Nodes, View, is_within};
 use xen_abi::DomId;
 use xen_abi::xs_wire::{Access, ErrorName, Permission};
 
@@ -38,7 +40,7 @@ struct Transaction {
     origin: Nodes,
     nodes: Nodes,
     seen: BTreeSet<String>,
-    changed: Vec<String>,
+    changed: Vec<Changed>,
 }
 
 /// What the store keeps for each ring.
@@ -123,8 +125,8 @@ impl FakeStore {
         StoreServer::new(self.clone(), key, page)
     }
 
-    /// Makes a device as libxl does: both ends Initialising, each readable by the other. The paths of the
-    /// frontend and of the backend.
+    /// Makes a device as libxl does: both ends Initialising, each readable by the other. The paths
+    /// of the frontend and of the backend.
     pub fn add_device(&self, class: &str, id: u32, front: DomId, back: DomId) -> (String, String) {
         let front_path = format!("{}/device/{class}/{id}", home(front));
         let back_path = format!("{}/backend/{class}/{}/{id}", home(back), front.0);
@@ -284,11 +286,16 @@ impl World {
         Ok(())
     }
 
-    fn fire(&mut self, changed: &[String]) {
+    fn fire(&mut self, changed: &[Changed]) {
         for connection in self.connections.values_mut() {
             for watch in &connection.watches {
-                for path in changed.iter().filter(|path| is_within(path, &watch.path)) {
-                    connection.events.push_back(event(&path[watch.hidden..], &watch.token));
+                let told = |changed: &&Changed| match changed.exact {
+                    true => changed.path == watch.path,
+                    false => is_within(&changed.path, &watch.path),
+                };
+                for changed in changed.iter().filter(told) {
+                    let path = &changed.path[watch.hidden..];
+                    connection.events.push_back(event(path, &watch.token));
                 }
             }
         }

@@ -35,6 +35,13 @@ pub(super) struct Node {
     pub generation: u64,
 }
 
+/// A change that watches may be told of.
+pub(super) struct Changed {
+    pub path: String,
+    /// Whether only watches of this very node are.
+    pub exact: bool,
+}
+
 /// All nodes by their absolute path; the root is "/".
 pub(super) type Nodes = BTreeMap<String, Node>;
 
@@ -47,7 +54,7 @@ pub(super) struct View<'a> {
     /// Paths that the request depends on.
     pub seen: &'a mut BTreeSet<String>,
     /// Paths that it changed.
-    pub changed: &'a mut Vec<String>,
+    pub changed: &'a mut Vec<Changed>,
 }
 
 pub(super) fn parent(path: &str) -> &str {
@@ -88,7 +95,8 @@ impl View<'_> {
         }
     }
 
-    /// Checks that the node may be written, or created below its nearest ancestor, which is returned.
+    /// Checks that the node may be written, or created below its nearest ancestor, which is
+    /// returned.
     fn writable(&mut self, path: &str) -> Result<String, ErrorName> {
         self.seen.insert(path.into());
         let mut at = path;
@@ -125,19 +133,19 @@ impl View<'_> {
             node.value = value.into();
             node.generation = generation;
         }
-        self.changed.push(path.into());
+        self.changed.push(Changed { path: path.into(), exact: false });
         Ok(())
     }
 
     pub fn mkdir(&mut self, path: &str) -> Result<(), ErrorName> {
         if self.create(path)? {
-            self.changed.push(path.into());
+            self.changed.push(Changed { path: path.into(), exact: false });
         }
         Ok(())
     }
 
-    /// Creates the node and its parents, with the permissions of the nearest ancestor but owned by the
-    /// domain; whether it was missing.
+    /// Creates the node and its parents, with the permissions of the nearest ancestor but owned by
+    /// the domain; whether it was missing.
     fn create(&mut self, path: &str) -> Result<bool, ErrorName> {
         let ancestor = self.writable(path)?;
         if ancestor == path {
@@ -178,10 +186,12 @@ impl View<'_> {
         }
         let gone: Vec<String> =
             self.nodes.keys().filter(|key| is_within(key, path)).cloned().collect();
-        for path in gone {
-            self.nodes.remove(&path);
-            self.seen.insert(path.clone());
-            self.changed.push(path);
+        for gone in gone {
+            self.nodes.remove(&gone);
+            self.seen.insert(gone.clone());
+            // One event for the node that is removed; those below concern their own watches alone.
+            let below = gone != path;
+            self.changed.push(Changed { path: gone, exact: below });
         }
         self.touch(parent(path));
         Ok(())
@@ -213,7 +223,7 @@ impl View<'_> {
         }
         node.permissions = permissions;
         node.generation = generation;
-        self.changed.push(path.into());
+        self.changed.push(Changed { path: path.into(), exact: false });
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use super::super::*;
 use super::Lab;
 use crate::testing::tasks::Tasks;
 use core::cell::Cell;
+use core::future::Future;
 use core::sync::atomic::Ordering;
 use proptest::prelude::*;
 use std::vec::Vec;
@@ -20,8 +21,8 @@ pub(super) fn message(kind: u32, request: u32, transaction: u32, payload: &[u8])
     [&header.emit()[..], payload].concat()
 }
 
-/// What a read of `domid` gives when the reply to it is changed by `change`, and whether the connection
-/// works afterwards.
+/// What a read of `domid` gives when the reply to it is changed by `change`, and whether the
+/// connection works afterwards.
 fn read_with(
     features: u32,
     change: impl Fn(&mut Vec<u8>),
@@ -38,9 +39,9 @@ fn read_with(
             server.hold = false;
             server.inject(&reply);
             changed.set(true);
-            lab.busy.set(true);
+            lab.poke();
         }
-        moved || changed.get() && lab.busy.get()
+        moved || changed.get() && lab.is_busy()
     });
     let after = lab.run(lab.store.domid());
     (result.expect("whoever waits is told"), after)
@@ -84,7 +85,7 @@ fn a_bad_payload_harms_its_own_request_alone() {
                 server.hold = false;
                 let bytes = message(kind, id, 0, payload);
                 server.inject(&bytes);
-                lab.busy.set(true);
+                lab.poke();
                 // The true reply is forgotten.
                 server.forget_held();
                 return true;
@@ -114,6 +115,24 @@ fn a_bad_payload_harms_its_own_request_alone() {
 }
 
 #[test]
+fn a_reply_to_a_request_that_is_not_sent_yet_is_an_offence() {
+    let lab = Lab::with_ring(0, 0);
+    let value = [0; 2000];
+    let mut write = std::boxed::Box::pin(lab.store.write("data/a", &value));
+    let mut context = core::task::Context::from_waker(core::task::Waker::noop());
+    assert!(write.as_mut().poll(&mut context).is_pending());
+    let mut id = [0; 4];
+    lab.server.borrow().page().read(4, &mut id);
+    let reply = message(11, u32::from_le_bytes(id), 0, b"OK\0");
+    lab.server.borrow_mut().limit = reply.len();
+    lab.server.borrow_mut().inject(&reply);
+    lab.poke();
+    lab.turn();
+    let offence = BadReply::Unsolicited(RequestId(u32::from_le_bytes(id)));
+    assert_eq!(lab.run(write), Err(StoreError::BadReply(offence)));
+}
+
+#[test]
 fn a_store_that_reports_an_error_is_believed() {
     for features in [2, 3] {
         let lab = Lab::with_ring(0, features);
@@ -139,7 +158,7 @@ fn a_store_that_never_makes_sense_is_given_up() {
         offences += 1;
         assert!(offences < 100, "never given up");
         lab.server.borrow_mut().inject(&[0xee; 16]);
-        lab.busy.set(true);
+        lab.poke();
         lab.settle();
     }
     assert!(offences > 1);
@@ -163,7 +182,7 @@ fn a_part_without_progress_ends() {
         let bytes = if reply.ends_with(b"E2BIG\0") { reply } else { message(22, id, 0, &part) };
         server.inject(&bytes);
         server.forget_held();
-        lab.busy.set(true);
+        lab.poke();
         true
     });
     assert_eq!(result.unwrap(), Err(StoreError::BadReply(BadReply::Directory)));
@@ -192,7 +211,8 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Whether the server would find indices that it can go on with: its own asserts are for the client.
+/// Whether the server would find indices that it can go on with: its own asserts are for the
+/// client.
 fn sane(lab: &Lab) -> bool {
     let server = lab.server.borrow();
     let word = |at| server.page().u32_at(at).load(Ordering::SeqCst);

@@ -128,12 +128,30 @@ fn at_most_16_are_in_flight_and_each_gets_its_own_reply() {
         assert!(count > 0 && ids.len() == count, "ids in flight are used once");
         server.release(which);
         which += 7;
-        lab.busy.set(true);
+        lab.poke();
     }
     assert_eq!(lab.server.borrow().held_max, IN_FLIGHT_MAX);
     assert_eq!(read.borrow().len(), 50);
     for (i, value) in read.borrow().iter() {
         assert_eq!(value.as_deref(), Ok(format!("value {i}").as_str()));
+    }
+}
+
+#[test]
+fn an_id_is_not_used_again_soon() {
+    let lab = Lab::new();
+    lab.server.borrow_mut().hold = true;
+    let mut seen = Vec::new();
+    for _ in 0..100 {
+        let mut call = std::boxed::Box::pin(lab.store.domid());
+        assert!(poll_once(call.as_mut()).is_pending());
+        lab.settle();
+        let id: [u8; 4] = lab.server.borrow().held()[0][4..8].try_into().unwrap();
+        assert!(id != [0; 4] && !seen.contains(&id));
+        seen.push(id);
+        lab.server.borrow_mut().release(0);
+        lab.poke();
+        assert_eq!(lab.run(call), Ok(GUEST));
     }
 }
 
@@ -161,7 +179,7 @@ fn a_dropped_request_harms_no_other() {
     for _ in 0..IN_FLIGHT_MAX {
         lab.server.borrow_mut().release(0);
     }
-    lab.busy.set(true);
+    lab.poke();
     lab.settle();
     assert_eq!(poll_once(read), Poll::Ready(Ok(b"7".to_vec())));
     assert_eq!(lab.server.borrow().served, 17, "those that had not been sent never were");
@@ -237,7 +255,7 @@ fn nothing_is_sent_while_a_fresh_start_is_due() {
     let mut read = pin!(lab.store.domid());
     assert!(poll_once(read.as_mut()).is_pending());
     assert_eq!(lab.server.borrow().page().u32_at(2052).load(Ordering::SeqCst), 0);
-    lab.busy.set(true);
+    lab.poke();
     assert_eq!(lab.run(read), Ok(GUEST));
 }
 
@@ -260,7 +278,7 @@ fn replies_to_an_earlier_kernel_are_thrown_away() {
     assert_eq!(lab.run(lab.store.domid()), Ok(GUEST));
     // From then on, such a reply is an offence.
     lab.server.borrow_mut().inject(&[&header.emit()[..], b"ha"].concat());
-    lab.busy.set(true);
+    lab.poke();
     lab.settle();
     let error = lab.run(lab.store.domid()).unwrap_err();
     assert!(matches!(error, StoreError::BadReply(BadReply::Unsolicited(_))), "{error}");
