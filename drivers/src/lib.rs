@@ -7,7 +7,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod blkfront;
+mod domain;
 pub mod netfront;
 mod timer;
 
+pub use domain::Domain;
 pub use timer::Timer;

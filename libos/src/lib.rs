@@ -32,6 +32,7 @@ pub mod lifecycle;
 mod logger;
 #[cfg(xenios_kernel)]
 pub mod memory;
+pub mod net;
 #[cfg(xenios_kernel)]
 mod platform;
 pub mod rng;

@@ -35,11 +35,12 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use crate::domain::Domain;
 pub use config::Config;
 pub use device::{Link, NetDevice, Offload};
 pub use features::{Features, Offer};
 pub use proto::{Checksum, Counters, Lie, RxPacket};
-pub use task::{Domain, Driver, NetError, new};
+pub use task::{Driver, NetError, new};
 
 use core::num::NonZeroU16;
 

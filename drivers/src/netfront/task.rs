@@ -16,6 +16,7 @@ use super::features::{Features, NumberKey, Offer, QueueKeys, Settings, borrowed}
 use super::proto::{Lie, RxRing, TxRing};
 use super::queue::{Channels, Queue};
 use super::state::{Fault, Shared, Signal};
+use crate::Domain;
 use crate::timer::{Either, Timer, either};
 use alloc::format;
 use alloc::vec::Vec;
@@ -23,12 +24,10 @@ use core::fmt;
 use core::future::poll_fn;
 use core::time::Duration;
 use xen::Hypervisor;
-use xen::evtchn::Events;
-use xen::gnttab::{Access, GrantError, GrantedPage, Grants};
+use xen::gnttab::{Access, GrantError, GrantedPage};
 use xen::page::SharedPage;
 use xen::ring::{Front, RingIdx, RingPages};
 use xen::xenbus::{DeviceError, Event, Frontend, KeyFault, XenbusState};
-use xen::xenstore::Xenstore;
 use xen_abi::event::Priority;
 use xen_abi::netif::{RX_SLOT_BYTES, TX_SLOT_BYTES, keys};
 use xen_abi::{DomId, Errno};
@@ -42,17 +41,6 @@ const THROTTLE: Duration = Duration::from_millis(1);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 /// How often memory that is not needed is given back.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10);
-
-/// What the driver needs of the domain. Copies name the same.
-#[derive(Clone)]
-pub struct Domain<X: Hypervisor> {
-    /// The store.
-    pub store: Xenstore,
-    /// The grant table; the device has a handle of its own, so that its limit is its own.
-    pub grants: Grants<X>,
-    /// The event channels.
-    pub events: Events<X>,
-}
 
 /// Why there is no connection (any more).
 #[derive(Clone, PartialEq, Eq, Debug)]

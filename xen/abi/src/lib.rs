@@ -10,6 +10,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod blkif;
 mod bytes;
 pub mod console;
 pub mod domid;

@@ -181,6 +181,18 @@ impl<X: Hypervisor> Grants<X> {
         self.try_grant(domid, &Arc::new(page), access, None)
     }
 
+    /// The same, but gives the page back with an error: it may hold what must not be lost.
+    pub fn grant_or_return(
+        &self,
+        domid: DomId,
+        page: SharedPage,
+        access: Access,
+    ) -> Result<GrantedPage, (GrantError, Option<SharedPage>)> {
+        let page = Arc::new(page);
+        // What was not granted is held by nobody else.
+        self.try_grant(domid, &page, access, None).map_err(|error| (error, Arc::into_inner(page)))
+    }
+
     /// The same, but waits for a reference if none is free. Who waits longest is not served first:
     /// all who wait try again when one becomes free.
     ///
