@@ -1,8 +1,8 @@
-//! What a packet costs in the stack, with one connection and with ten thousand. No device and no clock:
-//! two stacks and a cable on which frames arrive at once.
+//! What a packet costs in the stack, with one connection and with ten thousand. No device and no
+//! clock: two stacks and a cable on which frames arrive at once.
 //!
-//! `valgrind --tool=callgrind --toggle-collect='net::measured_requests' … requests --once` counts the
-//! instructions of requests alone; so it does for the other two.
+//! `valgrind --tool=callgrind --toggle-collect='net::measured_requests' … requests --once` counts
+//! the instructions of requests alone; so it does for the other two.
 
 use libos::net::device::{Device, Offload};
 use libos::net::testing::{Cable, Kind};

@@ -1,7 +1,7 @@
 //! The addresses of an interface, and where packets to others go from it.
 //!
 //! ```text
-//!   dest ─▶ on the link? (a prefix of ours, or one that a router says is) ─▶ next hop is dest itself
+//!   dest ─▶ on the link? (a prefix of ours, or a router says so) ─▶ next hop is dest itself
 //!        ─▶ else the gateway: the configured one, or a router that has announced itself
 //! ```
 
@@ -34,7 +34,8 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// Reads `10.0.0.2/24` or `2001:db8::2/64`; [`None`] if it is not that, or not an address of a host.
+    /// Reads `10.0.0.2/24` or `2001:db8::2/64`; [`None`] if it is not that, or not an address of a
+    /// host.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, bits) = text.split_once('/')?;
         let cidr = Self { address: address.parse().ok()?, bits: bits.parse().ok()? };
@@ -48,8 +49,8 @@ impl Cidr {
         common_bits(self.address, other).is_some_and(|common| common >= u32::from(self.bits))
     }
 
-    /// The address that all with this prefix listen to (RFC 919); IPv6 and point-to-point links have
-    /// none.
+    /// The address that all with this prefix listen to (RFC 919); IPv6 and point-to-point links
+    /// have none.
     fn broadcast(&self) -> Option<Ipv4Addr> {
         match self.address {
             IpAddr::V4(address) if self.bits < 31 => {
@@ -280,8 +281,8 @@ impl Addresses {
         longest.or_else(|| self.next_hop(dest).map(|_| 0))
     }
 
-    /// The address to send from: in the prefix of the destination if there is one, of the same scope,
-    /// and with most bits in common (RFC 6724, rules 2 and 8).
+    /// The address to send from: in the prefix of the destination if there is one, of the same
+    /// scope, and with most bits in common (RFC 6724, rules 2 and 8).
     pub fn source_for(&self, dest: IpAddr) -> Option<IpAddr> {
         let link_local = |address: IpAddr| match address {
             IpAddr::V4(v4) => v4.is_link_local(),

@@ -8,8 +8,8 @@
 //! | `--ipv6-gateway fe80::1` | where packets to other networks go, whatever routers say |
 //! | `--dns 10.0.0.1,…` | who is to be asked for names, before those that are announced |
 //!
-//! Several addresses are separated by commas. These are for the first interface; those of others begin
-//! with their names: `--net1-ipv4 …`.
+//! Several addresses are separated by commas. These are for the first interface; those of others
+//! begin with their names: `--net1-ipv4 …`.
 
 use super::addresses::Cidr;
 use super::limits::Limits;
@@ -142,7 +142,8 @@ fn cidrs(text: &str) -> Option<Vec<Cidr>> {
 }
 
 impl Limits {
-    /// The bounds as the boot line has them: `--net-connections 1000` and so on, one option for each.
+    /// The bounds as the boot line has them: `--net-connections 1000` and so on, one option for
+    /// each.
     ///
     /// # Errors
     /// The option that cannot be understood.
@@ -200,7 +201,8 @@ mod tests {
     #[test]
     fn each_interface_has_its_own_options() {
         let line = "--ipv4 10.0.0.2/24 --ipv4-gateway=10.0.0.1 --ipv6 off --dns 9.9.9.9,::1 \
-                    --net1-ipv4 off --net1-ipv6 2001:db8::2/64,fd00::2/48 --net1-ipv6-gateway fe80::1";
+                    --net1-ipv4 off \
+                    --net1-ipv6 2001:db8::2/64,fd00::2/48 --net1-ipv6-gateway fe80::1";
         let first = config(line, 0).unwrap();
         assert_eq!(first.addresses, [Cidr::parse("10.0.0.2/24").unwrap()]);
         assert_eq!((first.ipv4_dhcp, first.ipv6), (false, false));

@@ -56,15 +56,16 @@ pub struct TcpCounters {
     pub half_open_lost: u64,
     /// Segments that were sent again.
     pub retransmitted: u64,
-    /// How often a connection was looked at: for a packet, to send, or for a deadline. The measure of
-    /// what the stack does: it must not grow with the number of connections.
+    /// How often a connection was looked at: for a packet, to send, or for a deadline. The measure
+    /// of what the stack does: it must not grow with the number of connections.
     pub polls: u64,
 }
 
 /// How many there are now.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct TcpCounts {
-    /// Connections, waiting to be accepted or in use, and those that go on after the app dropped them.
+    /// Connections, waiting to be accepted or in use, and those that go on after the app dropped
+    /// them.
     pub open: u32,
     /// Connections of which only the first segment has come.
     pub half_open: u32,

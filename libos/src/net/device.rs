@@ -1,11 +1,12 @@
-//! The seam between the stack and what sends and receives Ethernet frames: netfront, or a test's link.
+//! The seam between the stack and what sends and receives Ethernet frames: netfront, or a test's
+//! link.
 //!
 //! ```text
 //!              stack                                   device
 //!   turn ──▶ poll_ready(cx) ── "frames, room, link?" ──▶ registers the waker, then looks again
 //!        ──▶ receive(scratch) ◀── one frame, where it lies ── or copied together in `scratch`
 //!        ──▶ can_transmit() ◀── room for the largest packet
-//!        ──▶ begin_frame(frame) ◀── memory that the frame is written to, where it will be sent from
+//!        ──▶ begin_frame(frame) ◀── memory for the frame, where it will be sent from
 //!        ──▶ commit_frame() ── it is whole
 //!        ──▶ flush() ── pushes requests and buffers, one notification for all
 //! ```
@@ -62,8 +63,8 @@ pub enum RxChecksum {
 /// A frame that was received.
 #[derive(Clone, Copy, Debug)]
 pub struct RxFrame<'a> {
-    /// The frame from its Ethernet header on, in one piece; no checksum sequence at its end. Segments
-    /// of a TCP stream that were joined on the way may make it longer than the MTU.
+    /// The frame from its Ethernet header on, in one piece; no checksum sequence at its end.
+    /// Segments of a TCP stream that were joined on the way may make it longer than the MTU.
     pub bytes: &'a [u8],
     /// What is known of the checksum inside.
     pub checksum: RxChecksum,
@@ -76,7 +77,8 @@ pub struct TxFrame {
     pub len_bytes: usize,
     /// Where the device or its peer is to fill the checksum in, unless the frame has it.
     pub checksum: Option<TxChecksum>,
-    /// Into what segments it is to be cut, unless it fits the MTU. Never without a checksum to fill in.
+    /// Into what segments it is to be cut, unless it fits the MTU. Never without a checksum to fill
+    /// in.
     pub segments: Option<Segments>,
 }
 
@@ -139,9 +141,9 @@ pub trait Device: Send {
     /// Whether there is room for one more frame of [`MAX_FRAME_BYTES`].
     fn can_transmit(&self) -> bool;
 
-    /// Begins a frame: gives memory of [`TxFrame::len_bytes`] bytes, whose content is undefined, for all
-    /// of it to be written. Only while [`Device::can_transmit`]; a frame begun all the same is written to
-    /// memory of any kind, and lost.
+    /// Begins a frame: gives memory of [`TxFrame::len_bytes`] bytes, whose content is undefined,
+    /// for all of it to be written. Only while [`Device::can_transmit`]; a frame begun all the same
+    /// is written to memory of any kind, and lost.
     fn begin_frame(&mut self, frame: TxFrame) -> &mut [u8];
 
     /// Sends the frame that was begun last, which is whole now. It need not leave before
@@ -151,12 +153,12 @@ pub trait Device: Send {
     /// Lets go what was sent and gives back what was received: the end of a batch.
     fn flush(&mut self);
 
-    /// Ready if there is a frame to receive, if the link has changed since the last call, or if there
-    /// is room again after [`Device::can_transmit`] said that there is none. Otherwise the waker is
-    /// woken once any of these is so.
+    /// Ready if there is a frame to receive, if the link has changed since the last call, or if
+    /// there is room again after [`Device::can_transmit`] said that there is none. Otherwise the
+    /// waker is woken once any of these is so.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()>;
 
-    /// Has the device let frames to these groups through, and to no others. The broadcast address is
-    /// always let through. A device that does not filter ignores it.
+    /// Has the device let frames to these groups through, and to no others. The broadcast address
+    /// is always let through. A device that does not filter ignores it.
     fn set_groups(&mut self, _groups: &[MacAddr]) {}
 }

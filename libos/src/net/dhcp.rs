@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!               offer              ack                 half of the lease
-//!   (1) asking ──────▶ (2) taking ─────▶ (3) having ──────────────────────▶ (4) renewing ──╮
-//!        ▲                │ nak, silence      ▲              ack                │  │ │      │ 7/8 of it:
-//!        ╰────────────────╯                   ╰─────────────────────────────────╯  │ ╰──────╯ ask all
-//!        ╰──────────────────────────── nak, end of the lease ──────────────────────╯
+//!   (1) asking ──────▶ (2) taking ─────▶ (3) having ─────────────────────▶ (4) renewing ──╮
+//!        ▲                │ nak, silence      ▲              ack               │  │ │      │ 7/8:
+//!        ╰────────────────╯                   ╰────────────────────────────────╯  │ ╰──────╯ all
+//!        ╰──────────────────────────── nak, end of the lease ─────────────────────╯
 //! ```
 //!
 //! It neither sends nor reads the clock: the interface does both.

@@ -7,8 +7,8 @@
 //!              lost
 //! ```
 //!
-//! Pieces are kept as they come, so a few bytes at the far end of a packet do not take memory for all of
-//! it. Pieces that overlap are somebody's trick: the packet is lost (RFC 5722).
+//! Pieces are kept as they come, so a few bytes at the far end of a packet do not take memory for
+//! all of it. Pieces that overlap are somebody's trick: the packet is lost (RFC 5722).
 
 use super::limits::Limits;
 use super::wire::ip::{Fragment, Header, IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, Packet};

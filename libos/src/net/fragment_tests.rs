@@ -141,10 +141,10 @@ proptest! {
     ) {
         let mut reassembly = new();
         for (id, offset, len, more) in pieces {
-            let fragment = Some(Fragment { id, offset_bytes: offset * 8, more });
+            let fragment = Fragment { id, offset_bytes: offset * 8, more };
             let bytes = packet(false, &std::vec![offset as u8; len]);
             let parsed = parse(&bytes);
-            let (outcome, _) = reassembly.add(&parsed, fragment.unwrap(), Instant::BOOT);
+            let (outcome, _) = reassembly.add(&parsed, fragment, Instant::BOOT);
             if let Outcome::Whole(packet) = outcome {
                 prop_assert!(Packet::parse_ipv4(&packet).is_some());
             }

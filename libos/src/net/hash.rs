@@ -1,8 +1,8 @@
 //! A keyed hash for the stack's tables, and a keyed function that nobody can guess.
 //!
-//! The tables are looked up for every packet, so their hash is a few multiplications with secret keys,
-//! as foldhash does it. What is shown to others (sequence numbers, ports) comes from SipHash, whose
-//! outputs tell nothing about each other (RFC 6528 asks for that).
+//! The tables are looked up for every packet, so their hash is a few multiplications with secret
+//! keys, as foldhash does it. What is shown to others (sequence numbers, ports) comes from SipHash,
+//! whose outputs tell nothing about each other (RFC 6528 asks for that).
 
 use core::hash::Hasher;
 use core::net::IpAddr;
@@ -61,8 +61,8 @@ fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// An address as a number: an IPv4 address as the IPv6 address that stands for it (RFC 4291, section
-/// 2.5.5.2). On the wire there are no such IPv6 addresses, so no two are the same.
+/// An address as a number: an IPv4 address as the IPv6 address that stands for it (RFC 4291,
+/// section 2.5.5.2). On the wire there are no such IPv6 addresses, so no two are the same.
 pub fn address_number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => 0xffff_0000_0000 | u128::from(address.to_bits()),

@@ -4,11 +4,11 @@
 //!   frame ─▶ for us? ─▶ ARP ────▶ neighbours, an answer
 //!                    ─▶ IP ─▶ for an address of ours? ─▶ whole? ─▶ TCP ───▶ one flow
 //!                                                    │          ─▶ UDP ───▶ one socket
-//!                                                    ╰─▶ pieces ─▶ ICMP ──▶ an answer, neighbours, paths
+//!                                                    ╰─▶ pieces ─▶ ICMP ──▶ answer, next hops
 //! ```
 //!
-//! The frame may lie in the device's own memory. So nothing is sent meanwhile: the one answer that a
-//! frame may have is written aside, and leaves afterwards.
+//! The frame may lie in the device's own memory. So nothing is sent meanwhile: the one answer that
+//! a frame may have is written aside, and leaves afterwards.
 
 use super::addresses::may_be_source;
 use super::counters::InterfaceCounters;

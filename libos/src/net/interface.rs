@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   link changed? ▶ announce ourselves anew, ask routers and DHCP servers again
-//!   poll ─────────▶ neighbours asked again, addresses and fragments that have expired, DHCP, routers
+//!   poll ─────────▶ neighbours asked again, what has expired, DHCP, routers
 //!   ingress ──────▶ frames, see `ingress`          egress ─▶ datagrams, see `egress`
 //! ```
 

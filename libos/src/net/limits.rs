@@ -1,5 +1,5 @@
-//! What the stack may take: memory and table entries, each with a bound. Reaching one costs a packet, a
-//! connection or an answer, never the domain.
+//! What the stack may take: memory and table entries, each with a bound. Reaching one costs a
+//! packet, a connection or an answer, never the domain.
 
 use core::time::Duration;
 
@@ -8,18 +8,19 @@ use core::time::Duration;
 pub struct Limits {
     /// TCP connections, waiting to be accepted or in use.
     pub connections: u32,
-    /// TCP connections of which only the first segment has come. Above it the answer to a first segment
-    /// carries all that is known of it (a SYN cookie), and nothing is kept.
+    /// TCP connections of which only the first segment has come. Above it the answer to a first
+    /// segment carries all that is known of it (a SYN cookie), and nothing is kept.
     pub half_open: u32,
-    /// TCP connections that are over but may still be spoken to. Above it they are forgotten at once.
+    /// TCP connections that are over but may still be spoken to. Above it they are forgotten at
+    /// once.
     pub time_wait: u32,
     /// Bytes that the buffers of all connections together have.
     pub tcp_buffer_bytes: usize,
-    /// For how long a connection goes on that the app has dropped, if the peer takes nothing; ten times
-    /// that at most.
+    /// For how long a connection goes on that the app has dropped, if the peer takes nothing; ten
+    /// times that at most.
     pub orphan_time: Duration,
-    /// For how long a connection that is over may still be spoken to (RFC 9293 asks for four minutes;
-    /// others take a quarter of that).
+    /// For how long a connection that is over may still be spoken to (RFC 9293 asks for four
+    /// minutes; others take a quarter of that).
     pub time_wait_time: Duration,
     /// Bytes that each UDP socket queues.
     pub udp_queue_bytes: usize,
@@ -66,7 +67,8 @@ impl Default for Limits {
     }
 }
 
-/// How many of something may be done: so many in a second, and as many at once after a quiet second.
+/// How many of something may be done: so many in a second, and as many at once after a quiet
+/// second.
 #[derive(Debug)]
 pub struct Allowance {
     per_s: u32,

@@ -1,17 +1,18 @@
 //! TCP/IP: interfaces, addresses, and sockets of which there may be any number.
 //!
 //! ```text
-//!   app ───── TcpListener, TcpStream, UdpSocket, resolve ───╮         each call: one lock, no task switch
-//!                                                            ▼
-//!   run ───── turn ─▶ [ interfaces | TCP: flows, deadlines | UDP: ports ]        one state, one lock
-//!                          │ receive, begin_frame, flush
-//!                          ▼
-//!                       Device: netfront, or a test's link
+//!   app ── TcpListener, TcpStream, UdpSocket, resolve ───╮         one lock, no task switch
+//!                                                         ▼
+//!   run ── turn ─▶ [ interfaces | TCP: flows, deadlines | UDP: ports ]    one state, one lock
+//!                       │ receive, begin_frame, flush
+//!                       ▼
+//!                    Device: netfront, or a test's link
 //! ```
 //!
-//! [`Net`] is the stack, and [`Net::run`] the one task that works for it. TCP itself is smoltcp's, one
-//! connection at a time ([`tcp`]); around it is what makes the cost of a packet the same for one
-//! connection and for ten thousand. Everything that others can make us keep has a bound: [`Limits`].
+//! [`Net`] is the stack, and [`Net::run`] the one task that works for it. TCP itself is smoltcp's,
+//! one connection at a time ([`tcp`]); around it is what makes the cost of a packet the same for
+//! one connection and for ten thousand. Everything that others can make us keep has a bound:
+//! [`Limits`].
 //!
 //! Not here: routing between interfaces, a loopback interface, multicast groups of apps, and
 //! fragments' checksums left to the device.
@@ -101,7 +102,8 @@ pub struct InterfaceInfo {
 }
 
 impl Net {
-    /// A stack without interfaces. `secret` is 32 random bytes: sequence numbers and ports come from it.
+    /// A stack without interfaces. `secret` is 32 random bytes: sequence numbers and ports come
+    /// from it.
     pub fn new(limits: Limits, secret: &[u8; 32]) -> Self {
         Self(Arc::new(Mutex::new(Stack::new(limits, Secret::new(secret)))))
     }
@@ -247,8 +249,8 @@ impl Net {
         Ok(UdpSocket::new(self.clone(), number, peer))
     }
 
-    /// Captures the frames of an interface, those that come in and those that go out, until the capture
-    /// is dropped. A capture that was begun before ends.
+    /// Captures the frames of an interface, those that come in and those that go out, until the
+    /// capture is dropped. A capture that was begun before ends.
     ///
     /// # Errors
     /// [`Error::InterfaceGone`].
@@ -324,8 +326,8 @@ impl Net {
     }
 }
 
-/// Sets the alarm; whether it goes off at once. One that is too early is left: it costs one turn, and
-/// that is cheaper than setting it anew with every packet.
+/// Sets the alarm; whether it goes off at once. One that is too early is left: it costs one turn,
+/// and that is cheaper than setting it anew with every packet.
 fn is_over(alarm: &mut Option<Sleep>, deadline: Instant, context: &mut Context<'_>) -> bool {
     if alarm.as_ref().is_none_or(|alarm| alarm.deadline() > deadline) {
         *alarm = (deadline < Instant::FAR_FUTURE).then(|| sleep_until(deadline));

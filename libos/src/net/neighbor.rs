@@ -158,7 +158,8 @@ impl Neighbors {
         room.map(|neighbor| neighbor.queued.push(queued)).is_some()
     }
 
-    /// A neighbour tells where it is. Who is not known is noted if `is_new_welcome`: it talks to us.
+    /// A neighbour tells where it is. Who is not known is noted if `is_new_welcome`: it talks to
+    /// us.
     pub fn told(
         &mut self,
         address: IpAddr,

@@ -1,7 +1,7 @@
 //! Packet capture: copies of all frames of an interface, as a pcap file that any sink can take.
 //!
 //! ```text
-//!   port ── note(frame) ──▶ [ record | record | … ]  ring, bounded ──▶ Capture::write_to(console, TCP, …)
+//!   port ── note(frame) ──▶ [ record | record | … ]  bounded ──▶ Capture::write_to(console, …)
 //!                             no room: counted as lost, never waited for
 //! ```
 //!

@@ -1,4 +1,5 @@
-//! An interface's device with what surrounds every frame: Ethernet header, checksum, counters, capture.
+//! An interface's device with what surrounds every frame: Ethernet header, checksum, counters,
+//! capture.
 //!
 //! ```text
 //!   open ──▶ [ Ethernet header | packet … ]   the device's memory; the caller writes the packet

@@ -3,12 +3,12 @@
 //! ```text
 //!   turn ─▶ each interface: link, time, a batch of frames
 //!        ─▶ connections whose time has come
-//!        ─▶ each interface: connections that want to send, one segment each in turn; end of the batch
+//!        ─▶ each interface: connections that want to send, one segment each in turn; end of batch
 //!        ─▶ is there more? else when?
 //! ```
 //!
-//! Acknowledgments wait for the end of the batch, and so does what apps have written meanwhile: many
-//! segments that came in are answered by one, and the device is notified once.
+//! Acknowledgments wait for the end of the batch, and so does what apps have written meanwhile:
+//! many segments that came in are answered by one, and the device is notified once.
 
 use super::addresses::Origin;
 use super::config::InterfaceConfig;
@@ -224,8 +224,8 @@ impl Stack {
         (interface, self.common.env())
     }
 
-    /// Over which interface a destination is reached, and from which address: the interface that the
-    /// destination names, or whose prefixes know most of it.
+    /// Over which interface a destination is reached, and from which address: the interface that
+    /// the destination names, or whose prefixes know most of it.
     pub fn route(&self, dest: SocketAddr) -> Result<(u8, IpAddr), Error> {
         let named = udp::interface_of(dest);
         let interfaces = self.interfaces.iter().flatten().map(|interface| &interface.inner);

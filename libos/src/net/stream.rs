@@ -111,8 +111,8 @@ impl Drop for Held {
 /// A TCP connection.
 ///
 /// Dropping it (or both halves of it) closes it: what was written is still sent, for
-/// [`super::Limits::orphan_time`] at most. If something that the peer has sent was not read, or more
-/// comes, the peer is told that it is lost: a reset.
+/// [`super::Limits::orphan_time`] at most. If something that the peer has sent was not read, or
+/// more comes, the peer is told that it is lost: a reset.
 pub struct TcpStream {
     held: Arc<Held>,
 }
@@ -198,7 +198,8 @@ impl TcpStream {
         self.held.flush().await
     }
 
-    /// Says that no more will be written. The peer sees the end after all that was; reading goes on.
+    /// Says that no more will be written. The peer sees the end after all that was; reading goes
+    /// on.
     pub fn shutdown(&mut self) {
         self.held.shutdown();
     }
@@ -244,8 +245,8 @@ impl TcpStream {
         }
     }
 
-    /// Both directions, for two tasks. The connection is closed once both are dropped, and nothing more
-    /// is written once the writing half is.
+    /// Both directions, for two tasks. The connection is closed once both are dropped, and nothing
+    /// more is written once the writing half is.
     pub fn split(self) -> (ReadHalf, WriteHalf) {
         (ReadHalf { held: self.held.clone() }, WriteHalf { held: self.held })
     }

@@ -1,13 +1,13 @@
 //! When which connection is to be looked at: a heap by deadline, with at most one entry for each.
 //!
 //! ```text
-//!   heap    [ 10 s, flow 2 | 12 s, flow 0 | 11 s, flow 3 ]     a parent is never later than its children
-//!   places    flow 0: 1, flow 1: none, flow 2: 0, flow 3: 2
+//!   heap   [ 10 s, flow 2 | 12 s, flow 0 | 11 s, flow 3 ] a parent is not later than its children
+//!   places   flow 0: 1, flow 1: none, flow 2: 0, flow 3: 2
 //! ```
 //!
-//! A deadline that moves away, as that of a retransmission does with every acknowledgment, is left where
-//! it is: who is looked at too early says when to look again. So a busy connection seldom touches the
-//! heap, and no number of packets makes the heap longer than there are connections.
+//! A deadline that moves away, as that of a retransmission does with every acknowledgment, is left
+//! where it is: who is looked at too early says when to look again. So a busy connection seldom
+//! touches the heap, and no number of packets makes the heap longer than there are connections.
 
 use crate::time::Instant;
 use alloc::vec::Vec;
@@ -167,7 +167,8 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(timers.len(), model.len());
-                prop_assert_eq!(timers.first().map(Instant::as_nanos), model.values().copied().min());
+                let first = timers.first().map(Instant::as_nanos);
+                prop_assert_eq!(first, model.values().copied().min());
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::time::Duration;
 use alloc::boxed::Box;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
-use smoltcp::socket::tcp::Socket;
+use smoltcp::socket::tcp::{RecvError, Socket};
 
 /// A connection that somebody holds is in the table; if it were not, this is what is said of it.
 const GONE: Error = Error::Closed;
@@ -50,7 +50,7 @@ impl Tcp {
         number: u32,
         side: Option<&mut Side>,
         context: &mut Context<'_>,
-        take: impl FnOnce(&mut Socket<'static>) -> Result<(usize, R), smoltcp::socket::tcp::RecvError>,
+        take: impl FnOnce(&mut Socket<'static>) -> Result<(usize, R), RecvError>,
     ) -> Poll<Result<Option<R>, Error>> {
         let read = match self.held(number)?.poll_read(context, take) {
             Poll::Ready(read) => read?,

@@ -20,14 +20,15 @@ pub struct TcpOptions {
     pub tx_buffer_bytes: usize,
     /// Sends small pieces at once, also while others are under way: no Nagle's algorithm (RFC 896).
     pub nodelay: bool,
-    /// After how much silence the peer is asked whether it is still there. It is given up after four
-    /// questions without an answer.
+    /// After how much silence the peer is asked whether it is still there. It is given up after
+    /// four questions without an answer.
     pub keep_alive: Option<Duration>,
     /// How long a peer may be silent while it owes an answer.
     pub answer_time: Duration,
     /// How long a peer may take to accept.
     pub connect_time: Duration,
-    /// Slows down when segments are lost: Reno (RFC 5681). A link to the next domain may do without.
+    /// Slows down when segments are lost: Reno (RFC 5681). A link to the next domain may do
+    /// without.
     pub congestion_control: bool,
 }
 
@@ -103,7 +104,8 @@ pub struct Connection {
     pub mtu_bytes: Option<u16>,
     /// Payload of the segments that a longer one is cut into.
     pub segment_bytes: u16,
-    /// When the peer was last heard, or began to owe us an answer; from the next turn on if unknown.
+    /// When the peer was last heard, or began to owe us an answer; from the next turn on if
+    /// unknown.
     pub heard: Option<Instant>,
     /// Whether the app has let go of it.
     pub orphaned: bool,
@@ -251,8 +253,9 @@ impl Connection {
         }
     }
 
-    /// Has `take` read; it gives how many bytes it has taken, and what it makes of them. [`None`] at the
-    /// end of what the peer sends. Also says whether the peer may have to be told of the room.
+    /// Has `take` read; it gives how many bytes it has taken, and what it makes of them. [`None`]
+    /// at the end of what the peer sends. Also says whether the peer may have to be told of the
+    /// room.
     pub fn poll_read<R>(
         &mut self,
         context: &mut Context<'_>,

@@ -1,15 +1,15 @@
 //! smoltcp, one connection at a time: what turns segments into a stream and back.
 //!
-//! smoltcp's interface goes through all sockets of a set for each packet, and again for each poll. So
-//! each connection has a set of its own, and is given exactly the packets that are its:
+//! smoltcp's interface goes through all sockets of a set for each packet, and again for each poll.
+//! So each connection has a set of its own, and is given exactly the packets that are its:
 //!
 //! ```text
 //!   packet ─▶ table ─▶ connection ─▶ receive(set of one) ─▶ reply, if it is due at once
-//!   work to do ──────▶ connection ─▶ transmit(set of one) ─▶ one segment, as long as the device takes
+//!   work to do ──────▶ connection ─▶ transmit(set of one) ─▶ one segment, as long as may be
 //! ```
 //!
-//! An engine has no state that belongs to a connection. It works on IP packets; addresses, neighbours
-//! and checksums are not its business.
+//! An engine has no state that belongs to a connection. It works on IP packets; addresses,
+//! neighbours and checksums are not its business.
 
 use crate::net::device::{ETHERNET_HEADER_BYTES, MAX_FRAME_BYTES, MacAddr, Segments};
 use crate::net::port::{Outgoing, Port, Transport};
@@ -152,9 +152,9 @@ impl Engine {
     }
 }
 
-/// The sequence number that a connection begins with if it is opened with a fresh engine of this seed:
-/// what smoltcp's generator (sPCG32) gives after the engine has taken its first IPv4 identification
-/// from it, which is not zero. A test says if that ever changes.
+/// The sequence number that a connection begins with if it is opened with a fresh engine of this
+/// seed: what smoltcp's generator (sPCG32) gives after the engine has taken its first IPv4
+/// identification from it, which is not zero. A test says if that ever changes.
 pub fn first_number(seed: u64) -> u32 {
     let mut state = seed;
     let mut next = || {
@@ -310,8 +310,8 @@ impl phy::TxToken for Tx<'_, '_> {
     }
 }
 
-/// Reads what smoltcp has written, and corrects what it cannot know: the largest segment that a SYN may
-/// announce, and the number of an acknowledgment.
+/// Reads what smoltcp has written, and corrects what it cannot know: the largest segment that a SYN
+/// may announce, and the number of an acknowledgment.
 fn sent(packet: &mut [u8], path: Path, next_number: Option<u32>) -> Option<Sent> {
     let ip_bytes = if path.ipv6 { ip::IPV6_HEADER_BYTES } else { ip::IPV4_HEADER_BYTES };
     let segment = packet.get_mut(ip_bytes..)?;
@@ -325,9 +325,9 @@ fn sent(packet: &mut [u8], path: Path, next_number: Option<u32>) -> Option<Sent>
 }
 
 /// An acknowledgment without data has the number after the highest that was sent (RFC 9293, section
-/// 3.10.7.4: SND.NXT). smoltcp goes back with that number when it sends again. Then the peer, who has
-/// got further already, takes the acknowledgment for an old segment and does not look at it; and if
-/// both sides are in that state, neither ever gets out of it.
+/// 3.10.7.4: SND.NXT). smoltcp goes back with that number when it sends again. Then the peer, who
+/// has got further already, takes the acknowledgment for an old segment and does not look at it;
+/// and if both sides are in that state, neither ever gets out of it.
 pub fn correct_number(segment: &mut [u8], sent: &mut Sent, next_number: Option<u32>) {
     if let Some(next) = next_number
         && sent.sequence_len == 0

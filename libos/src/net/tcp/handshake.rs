@@ -6,15 +6,16 @@
 //!             ╰─────▶ SYN-ACK, nothing kept ▶ ACK ─╯        ◀─ ACK, with its data
 //! ```
 //!
-//! A peer that only begins costs a hundred bytes, or nothing: a socket and its buffers are made when
-//! the peer has shown that our answer reaches it. smoltcp's socket must then believe that it has sent
-//! that answer itself. It takes its first sequence number from a generator; so the number that we
-//! answer with is the generator's first output for a seed, and the socket is opened with a generator of
-//! that seed. The seed comes from the endpoints, a secret, and what is different each time.
+//! A peer that only begins costs a hundred bytes, or nothing: a socket and its buffers are made
+//! when the peer has shown that our answer reaches it. smoltcp's socket must then believe that it
+//! has sent that answer itself. It takes its first sequence number from a generator; so the number
+//! that we answer with is the generator's first output for a seed, and the socket is opened with a
+//! generator of that seed. The seed comes from the endpoints, a secret, and what is different each
+//! time.
 //!
-//! When nothing is kept (SYN cookies, RFC 4987, section 3.6), the seed is made of what the ACK tells
-//! again: the endpoints, the peer's number, the minute, and the class of its largest segment. Then
-//! neither window scaling nor selective acknowledgments are agreed on.
+//! When nothing is kept (SYN cookies, RFC 4987, section 3.6), the seed is made of what the ACK
+//! tells again: the endpoints, the peer's number, the minute, and the class of its largest segment.
+//! Then neither window scaling nor selective acknowledgments are agreed on.
 
 use super::connection::{Connection, TcpOptions};
 use super::engine::{Engine, first_number};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   packet ──▶ receive ──▶ one flow ──╮
-//!   deadline ▶ expire ───▶ one flow ──┼─▶ settle: state changed? wake, log, arm its timer, queue it
+//!   deadline ▶ expire ───▶ one flow ──┼─▶ settle: state changed? wake, log, arm timer, queue it
 //!   turn ────▶ transmit ─▶ one flow ──╯
 //!   app ─────▶ read, write, close: one flow ──▶ queue it
 //! ```

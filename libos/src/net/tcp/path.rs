@@ -1,7 +1,7 @@
 //! Paths that are narrower than the link: routers say so (RFC 1191, RFC 8201).
 //!
-//! smoltcp asks the interface for the largest packet. So connections over a narrow path work with an
-//! engine that is told of a lower MTU; there are a few such engines, one for each of some MTUs.
+//! smoltcp asks the interface for the largest packet. So connections over a narrow path work with
+//! an engine that is told of a lower MTU; there are a few such engines, one for each of some MTUs.
 
 use super::engine::{Engine, Path};
 use super::{Key, Side, Tcp};
@@ -81,8 +81,8 @@ impl Tcp {
         self.settle(number, side, env, false);
     }
 
-    /// A router says that a segment of ours did not arrive. That may pass, unless the connection is only
-    /// being opened (RFC 5927, section 4).
+    /// A router says that a segment of ours did not arrive. That may pass, unless the connection is
+    /// only being opened (RFC 5927, section 4).
     pub fn host_is_unreachable(&mut self, key: &Key, seq: u32, side: &mut Side, env: &mut Env<'_>) {
         let Some(number) = self.find(key) else { return };
         let Some((_, connection)) = self.connection(number) else { return };

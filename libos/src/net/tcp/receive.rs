@@ -127,8 +127,8 @@ impl Tcp {
     }
 }
 
-/// The packet as smoltcp is to see it, unless that is as it came: IPv6 without extension headers, and
-/// an accepting segment that announces no more than we want to send.
+/// The packet as smoltcp is to see it, unless that is as it came: IPv6 without extension headers,
+/// and an accepting segment that announces no more than we want to send.
 fn rewritten(
     connection: &mut Connection,
     header: &Header,

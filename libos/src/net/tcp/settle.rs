@@ -18,8 +18,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// When a connection is looked at again whose packets have nowhere to go.
 const NO_WAY: Duration = Duration::from_secs(1);
 
-/// A connection without its app goes on for [`crate::net::Limits::orphan_time`] after the peer has taken
-/// something, and for so many times that in all.
+/// A connection without its app goes on for [`crate::net::Limits::orphan_time`] after the peer has
+/// taken something, and for so many times that in all.
 const ORPHAN_TIMES: u32 = 10;
 
 /// What a connection sends through.
@@ -30,7 +30,8 @@ pub struct Way<'a> {
 }
 
 impl Tcp {
-    /// Does what follows from a connection's state. `idle` says that it could have sent and did not.
+    /// Does what follows from a connection's state. `idle` says that it could have sent and did
+    /// not.
     pub(super) fn settle(&mut self, number: u32, side: &mut Side, env: &mut Env<'_>, idle: bool) {
         let Some((key, connection)) = self.connection(number) else { return };
         let before = connection.state;

@@ -2,8 +2,8 @@
 
 use core::net::IpAddr;
 
-/// A sum that is not folded yet, of words in the machine's own byte order: by RFC 1071, section 2(B),
-/// only the result needs to be swapped.
+/// A sum that is not folded yet, of words in the machine's own byte order: by RFC 1071, section
+/// 2(B), only the result needs to be swapped.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Sum(u64);
 
@@ -24,7 +24,8 @@ impl Sum {
         Self(next + u64::from(carry))
     }
 
-    /// Adds the pseudo header of TCP, UDP and ICMPv6 (RFC 9293, section 3.1; RFC 8200, section 8.1).
+    /// Adds the pseudo header of TCP, UDP and ICMPv6 (RFC 9293, section 3.1; RFC 8200, section
+    /// 8.1).
     pub fn add_pseudo_header(self, source: IpAddr, dest: IpAddr, protocol: u8, len: u32) -> Self {
         let mut tail = [0; 8];
         tail[..4].copy_from_slice(&len.to_be_bytes());
@@ -85,10 +86,12 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..2000),
             source: [u8; 16], dest: [u8; 16], protocol: u8,
         ) {
-            prop_assert_eq!(Sum::default().add(&bytes).fold(), checksum::data(&bytes).to_be_bytes());
+            let theirs = checksum::data(&bytes).to_be_bytes();
+            prop_assert_eq!(Sum::default().add(&bytes).fold(), theirs);
             let (source, dest) = (IpAddr::from(source), IpAddr::from(dest));
             let len = bytes.len() as u32;
-            let pseudo = checksum::pseudo_header(&source.into(), &dest.into(), protocol.into(), len);
+            let (from, to) = (source.into(), dest.into());
+            let pseudo = checksum::pseudo_header(&from, &to, protocol.into(), len);
             let ours = Sum::default().add_pseudo_header(source, dest, protocol, len).fold();
             prop_assert_eq!(ours, pseudo.to_be_bytes());
         }

@@ -88,7 +88,8 @@ pub fn emit_port_unreachable(message: &mut [u8], packet: &[u8], source: IpAddr, 
     fill_checksum(message, source, dest);
 }
 
-/// How much of a packet is sent back in an error: RFC 1812, section 4.3.2.3 and RFC 4443, section 2.4.
+/// How much of a packet is sent back in an error: RFC 1812, section 4.3.2.3 and RFC 4443, section
+/// 2.4.
 pub const fn quoted_bytes(ipv4: bool) -> usize {
     if ipv4 {
         576 - ip::IPV4_HEADER_BYTES - HEADER_BYTES
@@ -97,8 +98,8 @@ pub const fn quoted_bytes(ipv4: bool) -> usize {
     }
 }
 
-/// From and to whom a packet of ours was, of which an error quotes the beginning: addresses, protocol,
-/// and the bytes that follow the header.
+/// From and to whom a packet of ours was, of which an error quotes the beginning: addresses,
+/// protocol, and the bytes that follow the header.
 pub fn quoted_packet(packet: &[u8]) -> Option<(IpAddr, IpAddr, u8, &[u8])> {
     match packet.first()? >> 4 {
         4 => {

@@ -99,7 +99,8 @@ proptest! {
         if let (Some(ours), Some(theirs)) = (ours, theirs) {
             prop_assert_eq!(ours.payload(), theirs.payload());
             prop_assert_eq!(ours.protocol, u8::from(theirs.next_header()));
-            prop_assert_eq!(ours.fragment.is_some(), theirs.more_frags() || theirs.frag_offset() != 0);
+            let is_fragment = theirs.more_frags() || theirs.frag_offset() != 0;
+            prop_assert_eq!(ours.fragment.is_some(), is_fragment);
         }
     }
 

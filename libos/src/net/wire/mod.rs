@@ -1,5 +1,5 @@
-//! Bytes on the wire: what of each header the stack reads and writes itself. Nothing here allocates, and
-//! whatever a peer sends either parses or does not: [`None`].
+//! Bytes on the wire: what of each header the stack reads and writes itself. Nothing here
+//! allocates, and whatever a peer sends either parses or does not: [`None`].
 //!
 //! TCP segments, DHCP and DNS messages are smoltcp's to parse; this is what comes before them.
 

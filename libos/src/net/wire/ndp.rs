@@ -195,8 +195,8 @@ pub const fn group_report_bytes(groups: usize) -> usize {
     8 + 8 + 20 * groups
 }
 
-/// Writes a report that we listen to these groups, without checksum: a hop-by-hop header with a router
-/// alert (RFC 2711), then, from byte 8 on, the message.
+/// Writes a report that we listen to these groups, without checksum: a hop-by-hop header with a
+/// router alert (RFC 2711), then, from byte 8 on, the message.
 pub fn emit_group_report(bytes: &mut [u8], groups: &[Ipv6Addr]) {
     put(bytes, 0, &[58, 0, 5, 2, 0, 0, 1, 0]);
     let [high, low] = (groups.len() as u16).to_be_bytes();

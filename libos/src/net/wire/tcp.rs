@@ -1,5 +1,5 @@
-//! What the stack itself reads of TCP headers: enough to find the connection, to answer who has none,
-//! and to change the largest segment that a SYN announces. All else is smoltcp's.
+//! What the stack itself reads of TCP headers: enough to find the connection, to answer who has
+//! none, and to change the largest segment that a SYN announces. All else is smoltcp's.
 
 use super::checksum::Sum;
 use super::{protocol, put, u16_at};
@@ -84,7 +84,7 @@ impl Header {
         put(bytes, 2, &self.dest_port.to_be_bytes());
         put(bytes, 4, &self.seq.to_be_bytes());
         put(bytes, 8, &self.ack.to_be_bytes());
-        put(bytes, 12, &[(self.header_bytes / 4 << 4) as u8, self.flags]);
+        put(bytes, 12, &[((self.header_bytes / 4) << 4) as u8, self.flags]);
         put(bytes, 14, &self.window.to_be_bytes());
         put(bytes, CHECKSUM_AT, &[0; 4]);
     }
@@ -244,7 +244,8 @@ mod tests {
     proptest! {
         #[test]
         fn options_of_any_kind_end(options in proptest::collection::vec(any::<u8>(), 0..10)) {
-            let options: Vec<u8> = options.iter().flat_map(|&byte| [byte % 9, byte / 40, byte, 2]).collect();
+            let spread = |&byte: &u8| [byte % 9, byte / 40, byte, 2];
+            let options: Vec<u8> = options.iter().flat_map(spread).collect();
             let mut bytes = segment(&options);
             let header = Header::parse(&bytes).unwrap();
             let before = SynOptions::parse(&bytes, &header);
