@@ -248,20 +248,6 @@ impl Stack {
         let found = interfaces.find(|interface| interface.inner.addresses.has(address));
         found.map(|interface| interface.inner.id)
     }
-
-    /// Who is to be asked for names.
-    pub fn name_servers(&self) -> Vec<IpAddr> {
-        let interfaces = || self.interfaces.iter().flatten().map(|interface| &interface.inner);
-        let configured = interfaces().flat_map(|inner| &inner.config.name_servers);
-        let announced = interfaces().flat_map(|inner| &inner.name_servers);
-        let mut servers: Vec<IpAddr> = Vec::new();
-        for server in configured.chain(announced) {
-            if !servers.contains(server) {
-                servers.push(*server);
-            }
-        }
-        servers
-    }
 }
 
 impl Interface {

@@ -1,7 +1,6 @@
 //! Who listens on which port, and the connections that wait to be accepted.
 
 use super::connection::TcpOptions;
-use super::flow::Flow;
 use super::{Side, Tcp};
 use crate::net::env::Env;
 use crate::net::error::Error;
@@ -133,10 +132,5 @@ impl Tcp {
             connection.queued = true;
             side.ready.push_back(number);
         }
-    }
-
-    /// Whether a number is that of a connection.
-    pub fn is_open(&mut self, number: u32) -> bool {
-        matches!(self.flows.get_mut(number), Some(entry) if matches!(entry.flow, Flow::Open(_)))
     }
 }
